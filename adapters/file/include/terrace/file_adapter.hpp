@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+
+#include <terrace/adapter_spec.hpp>
+#include <terrace/l2_adapter.hpp>
+
+namespace terrace {
+
+/// Where and how a file_adapter stores.
+class file_options {
+public:
+    explicit file_options(std::filesystem::path dir) : directory{std::move(dir)} {}
+
+    std::filesystem::path directory;  ///< made if it is not there
+    std::uint64_t capacity_bytes = 0; ///< of files with their headers, > 4096; 0: what the file system holds
+    std::uint32_t threads = 4;        ///< that read and write; 1 to 256
+};
+
+/// An L2 adapter that keeps each object in a file of its own.
+///
+/// A file is written under a temporary name and renamed when it is whole, so a reader sees all of an object or nothing.
+/// Its header names key, layout fingerprint, length and checksum: what does not fit what was asked for is a miss, is
+/// counted, and is removed. The format is in docs/formats/file.md.
+///
+/// Processes may share a directory: what one stores, the others find at their next lookup. Capacity, locks and list()
+/// are each process's own, over what it stored or found.
+///
+/// Cancelled: load, store and erase leave out the items that they have not begun, and return what was done; a lookup
+/// that had to look at the disk throws operation_aborted, and holds no lock.
+class file_adapter final : public l2_adapter {
+public:
+    /// Opens the directory and finds what it holds; takes time in proportion. Throws std::invalid_argument for options
+    /// that cannot be, std::system_error that names the path if the directory cannot be made, read or written.
+    explicit file_adapter(file_options options);
+    /// Without close(): waits, in the calling thread, for the files that are being read and written.
+    ~file_adapter() override;
+
+    asio::awaitable<bitmap> lookup_and_lock(std::span<const object_key> keys) override;
+    asio::awaitable<bitmap> load(std::span<const load_item> items) override;
+    asio::awaitable<bitmap> store(std::span<const store_item> items) override;
+    asio::awaitable<void> unlock(std::span<const object_key> keys) override;
+    asio::awaitable<bitmap> erase(std::span<const object_key> keys) override;
+    asio::awaitable<key_page> list(list_cursor cursor) override;
+    [[nodiscard]] adapter_status status() const override;
+    asio::awaitable<void> close() override;
+
+private:
+    class impl;
+    std::shared_ptr<impl> impl_; // shared with the calls under way
+};
+
+/// `file:/var/cache/terrace?capacity=20GiB&threads=4`
+[[nodiscard]] std::unique_ptr<l2_adapter> make_file_adapter(adapter_spec spec);
+
+} // namespace terrace

@@ -1,0 +1,143 @@
+#include "io_pool.hpp"
+
+#include <algorithm>
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <thread>
+#include <utility>
+
+namespace terrace::file {
+
+namespace {
+
+/// The coroutine's executor, with its work counted: its context's run() does not return before send().
+asio::any_io_executor counted(const asio::any_io_executor& executor)
+{
+    return asio::prefer(executor, asio::execution::outstanding_work.tracked);
+}
+
+/// Posts. The count is given back over there, for once this has run, the context may be gone.
+template <class Function>
+void send(asio::any_io_executor home, Function f)
+{
+    const asio::any_io_executor uncounted = asio::prefer(home, asio::execution::outstanding_work.untracked);
+    asio::post(uncounted, [home = std::move(home), f = std::move(f)]() mutable { std::move(f)(); });
+}
+
+} // namespace
+
+/// One call of for_each(). Its turns share it; the last one sends it home.
+struct io_pool::batch {
+    batch(asio::any_io_executor h, std::size_t n, std::size_t g, std::size_t t, const work& i, completion d)
+        : items{n}, grain{g}, item{i}, turns{t}, done{std::move(d)}, home{std::move(h)}
+    {
+    }
+
+    void fail(std::exception_ptr reason)
+    {
+        if (!stopped.exchange(true))
+            failure = std::move(reason);
+    }
+
+    void complete()
+    {
+        send(std::move(home), [reply = std::move(done), reason = std::move(failure)]() mutable {
+            asio::get_associated_cancellation_slot(reply).clear();
+            std::move(reply)(std::move(reason));
+        });
+    }
+
+    const std::size_t items;
+    const std::size_t grain;
+    const work& item;
+    std::atomic<std::size_t> next = 0;
+    std::atomic<std::size_t> turns;    // on the threads or waiting for one
+    std::atomic<bool> stopped = false; // by cancellation or failure
+    std::exception_ptr failure;        // written by whoever set `stopped`, read by the last turn
+    completion done;
+    asio::any_io_executor home;
+};
+
+io_pool::io_pool(std::size_t threads) : thread_count_{threads}, threads_{threads} {}
+
+asio::awaitable<void> io_pool::for_each(std::size_t items, std::size_t grain, const work& item)
+{
+    const asio::any_io_executor here = co_await asio::this_coro::executor;
+    const auto begin = [&](auto done) { start(counted(here), items, grain, item, std::move(done)); };
+    co_await asio::async_initiate<const asio::use_awaitable_t<>, void(std::exception_ptr)>(begin, asio::use_awaitable);
+}
+
+void io_pool::start(asio::any_io_executor home, std::size_t items, std::size_t grain, const work& item, completion done)
+{
+    const std::size_t turns = std::clamp<std::size_t>((items + grain - 1) / grain, 1, thread_count_);
+    const auto b = std::make_shared<batch>(std::move(home), items, grain, turns, item, std::move(done));
+
+    if (auto slot = asio::get_associated_cancellation_slot(b->done); slot.is_connected())
+        // Weak: the slot lies in the coroutine, which the batch owns.
+        slot.assign([weak = std::weak_ptr<batch>{b}](asio::cancellation_type type) {
+            const auto running = weak.lock();
+            if (running && (type & (asio::cancellation_type::terminal | asio::cancellation_type::partial)) !=
+                               asio::cancellation_type::none)
+                running->stopped = true;
+        });
+
+    for (std::size_t i = 0; i < turns; ++i)
+        enqueue(b);
+}
+
+void io_pool::enqueue(std::shared_ptr<batch> b)
+{
+    ++queued_;
+    asio::post(threads_, [this, b = std::move(b)] {
+        --queued_;
+        run(b);
+    });
+}
+
+void io_pool::run(const std::shared_ptr<batch>& b)
+{
+    for (;;) {
+        const std::size_t first = b->next.fetch_add(b->grain);
+        if (first >= b->items)
+            break;
+        try {
+            for (std::size_t i = first; i < std::min(first + b->grain, b->items); ++i)
+                if (!b->stopped && !stopping_)
+                    b->item(i);
+        } catch (...) {
+            b->fail(std::current_exception());
+        }
+        if (queued_ != 0 && b->next < b->items && !b->stopped && !stopping_) {
+            enqueue(b);
+            return;
+        }
+    }
+    if (--b->turns == 0)
+        b->complete();
+}
+
+asio::awaitable<void> io_pool::close()
+{
+    const asio::any_io_executor here = co_await asio::this_coro::executor;
+    stopping_ = true;
+    std::jthread joiner; // waits in the executor's place
+    const auto begin = [&](auto done) {
+        joiner = std::jthread{[this, home = counted(here), reply = std::move(done)]() mutable {
+            stop();
+            send(std::move(home), std::move(reply));
+        }};
+    };
+    co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(begin, asio::use_awaitable);
+}
+
+void io_pool::stop() noexcept
+{
+    stopping_ = true;
+    threads_.join();
+}
+
+} // namespace terrace::file

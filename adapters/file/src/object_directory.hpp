@@ -1,0 +1,88 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "file_format.hpp"
+#include "posix_file.hpp"
+
+namespace terrace::file {
+
+/// A file that is being written, under a name that no reader asks for. Removed again, unless published.
+///
+/// It is locked (flock) while it lives: what scan() finds unlocked was left over by a process that died.
+class temporary_file {
+public:
+    temporary_file(temporary_file&& from) noexcept
+        : at_{from.at_}, path_{std::exchange(from.path_, {})}, file_{std::move(from.file_)}
+    {
+    }
+    temporary_file& operator=(temporary_file&&) = delete;
+    ~temporary_file();
+
+    [[nodiscard]] boost::system::error_code write(const header_page& header, std::span<const std::byte> payload);
+
+    /// Gives the file its name, in the place of what had it. Readers of the old one keep it.
+    [[nodiscard]] boost::system::error_code publish(const std::string& path);
+
+private:
+    friend class object_directory;
+    temporary_file(int at, std::string path, unique_fd file) noexcept
+        : at_{at}, path_{std::move(path)}, file_{std::move(file)}
+    {
+    }
+
+    int at_;
+    std::string path_; // empty: published, or moved from
+    unique_fd file_;
+};
+
+/// An object as scan() finds it.
+struct found_object {
+    object_key key;
+    std::uint64_t file_bytes = 0;
+    std::int64_t modified_ns = 0;
+};
+
+/// What scan() finds.
+struct directory_contents {
+    std::vector<found_object> objects; ///< the one written first in front
+    std::uint64_t removed_objects = 0; ///< too short for a header, or with a damaged one
+};
+
+/// The directory of a file_adapter, and how objects lie in it. Every call blocks; any thread.
+class object_directory {
+public:
+    /// Makes the directory if it is not there, and a file to see that it can.
+    /// Throws std::system_error that names the path.
+    explicit object_directory(std::filesystem::path path);
+
+    /// Finds the objects, and removes what a dead process left half-written. Other people's files are left alone.
+    /// Throws std::system_error that names the path, if the directory cannot be read.
+    [[nodiscard]] directory_contents scan();
+
+    /// What lies in an object's place. Errors: no_such_file_or_directory, also if it is not a regular file.
+    [[nodiscard]] result<file_facts> look_at(const std::string& path) const;
+    [[nodiscard]] result<unique_fd> open(const std::string& path) const;
+    [[nodiscard]] boost::system::error_code remove(const std::string& path) const;
+
+    /// A temporary file in the folder where `path` will lie, which is made if it is not there.
+    [[nodiscard]] result<temporary_file> make_temporary(const std::string& path);
+
+private:
+    void scan_folder(const std::string& folder, directory_contents& contents);
+    void remove_if_left_over(const std::string& path) const;
+    [[noreturn]] void fail(boost::system::error_code why, const char* what, const std::string& where) const;
+
+    std::filesystem::path path_;
+    unique_fd root_;
+    std::uint64_t id_; // of this object among all that write here: random
+    std::atomic<std::uint64_t> last_temporary_ = 0;
+};
+
+} // namespace terrace::file

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <terrace/error.hpp>
+
+namespace terrace::file {
+
+/// What the last system call failed with.
+[[nodiscard]] boost::system::error_code last_error() noexcept;
+
+/// Owns a file descriptor.
+class unique_fd {
+public:
+    unique_fd() noexcept = default;
+    explicit unique_fd(int fd) noexcept : fd_{fd} {}
+    unique_fd(unique_fd&& from) noexcept : fd_{std::exchange(from.fd_, -1)} {}
+    unique_fd& operator=(unique_fd from) noexcept
+    {
+        std::swap(fd_, from.fd_);
+        return *this;
+    }
+    ~unique_fd() { close(); }
+
+    [[nodiscard]] int get() const noexcept { return fd_; }
+    [[nodiscard]] bool is_open() const noexcept { return fd_ != -1; }
+    void close() noexcept;
+    int release() noexcept { return std::exchange(fd_, -1); } ///< to another owner
+
+private:
+    int fd_ = -1;
+};
+
+/// What there is to know of a file without reading it.
+struct file_facts {
+    bool regular = false;
+    std::uint64_t bytes = 0;
+    std::int64_t modified_ns = 0; ///< since 1970
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    std::uint64_t links = 0;
+
+    [[nodiscard]] bool is_same_file(const file_facts& o) const noexcept
+    {
+        return device == o.device && inode == o.inode;
+    }
+};
+
+/// `path` is below the open directory `at`; a symbolic link is not followed.
+[[nodiscard]] result<file_facts> look_at(int at, const std::string& path);
+[[nodiscard]] result<file_facts> look_at(const unique_fd& file);
+
+/// Opens for reading. Never waits, whatever lies there.
+[[nodiscard]] result<unique_fd> open_for_reading(int at, const std::string& path);
+[[nodiscard]] result<unique_fd> open_directory(int at, const std::string& path);
+
+[[nodiscard]] boost::system::error_code unlink(int at, const std::string& path);
+
+/// The names in a directory, in no order, without "." and "..".
+[[nodiscard]] result<std::vector<std::string>> names_in(int at, const std::string& path);
+
+/// Reads the start of the file into head, and what follows into body. Less than their sizes: the file ends there.
+[[nodiscard]] result<std::uint64_t> read_from_start(const unique_fd& file, std::span<std::byte> head,
+                                                    std::span<std::byte> body);
+
+/// Writes head and then body to the start of the file.
+[[nodiscard]] boost::system::error_code write_from_start(const unique_fd& file, std::span<const std::byte> head,
+                                                         std::span<const std::byte> body);
+
+} // namespace terrace::file

@@ -1,0 +1,247 @@
+#include <terrace/memory_adapter.hpp>
+
+#include <boost/asio/this_coro.hpp>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include <terrace/object_index.hpp>
+
+namespace terrace {
+namespace {
+
+/// One stored object. Loads share it, so that erasing or replacing it takes no bytes from under them.
+struct stored_object {
+    stored_object(std::span<const std::byte> from, std::uint64_t layout_fingerprint)
+        : bytes{std::make_unique_for_overwrite<std::byte[]>(from.size())}, size{from.size()},
+          fingerprint{layout_fingerprint}
+    {
+        std::memcpy(bytes.get(), from.data(), from.size());
+    }
+
+    std::unique_ptr<std::byte[]> bytes;
+    std::size_t size;
+    std::uint64_t fingerprint;
+};
+
+std::uint64_t total_bytes(const auto& items)
+{
+    std::uint64_t bytes = 0;
+    for (const auto& item : items)
+        bytes += item.bytes.size();
+    return bytes;
+}
+
+} // namespace
+
+class memory_adapter::impl {
+public:
+    explicit impl(memory_options options) : options_{std::move(options)}, index_{options_.capacity_bytes} {}
+
+    /// Takes as long as the simulated device would for one call that moves `bytes`.
+    asio::awaitable<void> take_time(std::uint64_t bytes)
+    {
+        if (options_.latency == nanoseconds{0} && (options_.bandwidth_bytes_per_second == 0 || bytes == 0))
+            co_return;
+        if (options_.clock == nullptr)
+            options_.clock = make_system_clock(co_await asio::this_coro::executor);
+        const auto clock = options_.clock;
+        auto done = clock->now();
+        if (options_.bandwidth_bytes_per_second != 0 && bytes != 0) {
+            // One wire: a transfer starts when those before it have ended.
+            const auto seconds = static_cast<double>(bytes) / static_cast<double>(options_.bandwidth_bytes_per_second);
+            wire_free_ = std::max(wire_free_, done) + nanoseconds{static_cast<std::int64_t>(seconds * 1e9)};
+            done = wire_free_;
+        }
+        co_await clock->sleep_until(done + options_.latency);
+    }
+
+    bitmap lock_found(std::span<const object_key> keys)
+    {
+        std::scoped_lock guard{mutex_};
+        bitmap found{keys.size()};
+        for (std::size_t i = 0; i < keys.size(); ++i)
+            found.set(i, index_.lock(keys[i]));
+        return found;
+    }
+
+    bool copy_out(const load_item& item)
+    {
+        std::shared_ptr<const stored_object> object;
+        {
+            std::scoped_lock guard{mutex_};
+            auto it = objects_.find(item.key);
+            if (it == objects_.end())
+                return false;
+            if (it->second->fingerprint != item.layout.fingerprint() || it->second->size != item.bytes.size()) {
+                // Stored under another layout: of no use to anybody who asks for this key now.
+                ++corrupt_;
+                index_.erase(item.key);
+                objects_.erase(it);
+                return false;
+            }
+            index_.touch(item.key);
+            object = it->second;
+        }
+        std::memcpy(item.bytes.data(), object->bytes.get(), object->size);
+        return true;
+    }
+
+    bool copy_in(const store_item& item)
+    {
+        auto object = std::make_shared<const stored_object>(item.bytes, item.layout.fingerprint());
+        std::scoped_lock guard{mutex_};
+        const auto evicted = index_.make_room(item.bytes.size());
+        if (!evicted) {
+            ++failed_stores_;
+            problem_ = "full: every object that could make room is locked";
+            return false;
+        }
+        for (const object_key& key : *evicted)
+            objects_.erase(key);
+        evicted_ += evicted->size();
+        objects_[item.key] = std::move(object);
+        index_.insert(item.key, item.bytes.size());
+        return true;
+    }
+
+    void unlock(std::span<const object_key> keys)
+    {
+        std::scoped_lock guard{mutex_};
+        for (const object_key& key : keys)
+            index_.unlock(key);
+    }
+
+    bool erase(const object_key& key)
+    {
+        std::scoped_lock guard{mutex_};
+        if (index_.locked(key) || !index_.erase(key))
+            return false;
+        objects_.erase(key);
+        return true;
+    }
+
+    key_page list(const list_cursor& cursor)
+    {
+        std::scoped_lock guard{mutex_};
+        return index_.list(cursor);
+    }
+
+    adapter_status status() const
+    {
+        std::scoped_lock guard{mutex_};
+        adapter_status s;
+        s.name = "memory:";
+        s.problem = problem_;
+        s.objects = index_.objects();
+        s.used_bytes = index_.used_bytes();
+        s.capacity_bytes = index_.capacity_bytes();
+        s.locked_objects = index_.locked_objects();
+        s.in_flight = in_flight_;
+        s.evicted_objects = evicted_;
+        s.corrupt_objects = corrupt_;
+        s.failed_stores = failed_stores_;
+        return s;
+    }
+
+    /// One call in progress.
+    class operation {
+    public:
+        explicit operation(impl& owner) : owner_{owner} { ++owner_.in_flight_; }
+        ~operation() { --owner_.in_flight_; }
+        operation(const operation&) = delete;
+        operation& operator=(const operation&) = delete;
+
+    private:
+        impl& owner_;
+    };
+
+private:
+    memory_options options_;
+    clock::time_point wire_free_{};
+    std::atomic<std::uint64_t> in_flight_ = 0;
+
+    mutable std::mutex mutex_; // status() comes from any thread
+    object_index index_;
+    std::unordered_map<object_key, std::shared_ptr<const stored_object>> objects_;
+    std::uint64_t evicted_ = 0;
+    std::uint64_t corrupt_ = 0;
+    std::uint64_t failed_stores_ = 0;
+    std::string problem_;
+};
+
+memory_adapter::memory_adapter(memory_options options) : impl_{std::make_unique<impl>(std::move(options))} {}
+memory_adapter::~memory_adapter() = default;
+
+asio::awaitable<bitmap> memory_adapter::lookup_and_lock(std::span<const object_key> keys)
+{
+    impl::operation running{*impl_};
+    co_await impl_->take_time(0);
+    co_return impl_->lock_found(keys);
+}
+
+asio::awaitable<bitmap> memory_adapter::load(std::span<const load_item> items)
+{
+    impl::operation running{*impl_};
+    co_await impl_->take_time(total_bytes(items));
+    bitmap loaded{items.size()};
+    for (std::size_t i = 0; i < items.size(); ++i)
+        loaded.set(i, impl_->copy_out(items[i]));
+    co_return loaded;
+}
+
+asio::awaitable<bitmap> memory_adapter::store(std::span<const store_item> items)
+{
+    impl::operation running{*impl_};
+    co_await impl_->take_time(total_bytes(items));
+    bitmap stored{items.size()};
+    for (std::size_t i = 0; i < items.size(); ++i)
+        stored.set(i, impl_->copy_in(items[i]));
+    co_return stored;
+}
+
+asio::awaitable<void> memory_adapter::unlock(std::span<const object_key> keys)
+{
+    impl_->unlock(keys);
+    co_return;
+}
+
+asio::awaitable<bitmap> memory_adapter::erase(std::span<const object_key> keys)
+{
+    impl::operation running{*impl_};
+    co_await impl_->take_time(0);
+    bitmap erased{keys.size()};
+    for (std::size_t i = 0; i < keys.size(); ++i)
+        erased.set(i, impl_->erase(keys[i]));
+    co_return erased;
+}
+
+asio::awaitable<key_page> memory_adapter::list(list_cursor cursor)
+{
+    co_return impl_->list(cursor);
+}
+
+adapter_status memory_adapter::status() const
+{
+    return impl_->status();
+}
+
+asio::awaitable<void> memory_adapter::close()
+{
+    co_return;
+}
+
+std::unique_ptr<l2_adapter> make_memory_adapter(adapter_spec spec)
+{
+    memory_options options;
+    if (!spec.place().empty())
+        spec.reject_place("a memory adapter has no place; expected nothing between 'memory:' and '?'");
+    options.capacity_bytes = spec.take_bytes("capacity").value_or(0);
+    options.latency = spec.take_duration("latency").value_or(nanoseconds{0});
+    options.bandwidth_bytes_per_second = spec.take_bytes("bandwidth").value_or(0);
+    spec.expect_all_taken();
+    return std::make_unique<memory_adapter>(std::move(options));
+}
+
+} // namespace terrace

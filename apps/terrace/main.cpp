@@ -1,0 +1,44 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <fmt/format.h>
+#include <stdexcept>
+
+#include "commands.hpp"
+#include "replay/trace.hpp"
+
+namespace {
+
+using namespace terrace::apps;
+
+int complain(const std::exception& e, exit_status status)
+{
+    fmt::print(stderr, "terrace: {}\n", e.what());
+    return status;
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    CLI::App app{"Terrace: a tiered KV-cache storage engine for LLM inference", "terrace"};
+    app.set_version_flag("--version", "terrace " TERRACE_VERSION);
+    app.require_subcommand(1);
+    command chosen;
+    add_replay(app, chosen);
+    add_generate(app, chosen);
+    try {
+        app.parse(argc, argv);
+        return chosen();
+    } catch (const CLI::Success& e) { // --help, --version
+        return app.exit(e);
+    } catch (const CLI::ParseError& e) {
+        return complain(e, exit_usage);
+    } catch (const std::invalid_argument& e) {
+        return complain(e, exit_usage);
+    } catch (const terrace::replay::trace_error& e) {
+        return complain(e, exit_usage);
+    } catch (const std::exception& e) {
+        return complain(e, exit_failed);
+    }
+}

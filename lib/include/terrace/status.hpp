@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <terrace/l2_adapter.hpp>
+
+namespace terrace {
+
+/// Names an adapter of one storage_manager; never used twice.
+enum class adapter_id : std::uint32_t {};
+
+/// L1 as it is (gauges) and what happened to it since the start (counters).
+struct l1_status {
+    std::uint64_t capacity_bytes = 0;
+    std::uint64_t used_bytes = 0; ///< resident and staged, as allocated
+    std::uint64_t staged_bytes = 0;
+    std::uint64_t locked_bytes = 0; ///< resident, or erased but still read
+    std::uint64_t peak_used_bytes = 0;
+    std::uint64_t resident_objects = 0;
+    std::uint64_t staged_objects = 0;
+    std::uint64_t locked_objects = 0;
+    std::uint64_t locks = 0; ///< one for each reader of each object
+
+    std::uint64_t committed_objects = 0;
+    std::uint64_t discarded_objects = 0; ///< staged and never committed, or committed after another writer
+    std::uint64_t evicted_objects = 0;
+    std::uint64_t out_of_memory = 0; ///< keys refused for want of room
+};
+
+/// The prefetch chain.
+struct prefetch_status {
+    std::uint64_t in_flight = 0; ///< lookups, loads and unlocks in progress, late ones included
+    std::uint64_t requests = 0;
+    std::uint64_t keys = 0;
+    std::uint64_t l1_hit_keys = 0; ///< usable keys, by the tier they came from
+    std::uint64_t l2_hit_keys = 0;
+    std::uint64_t loaded_bytes = 0;
+    std::uint64_t failed_loads = 0; ///< objects that lookup found and load did not bring
+    std::uint64_t timed_out = 0;    ///< requests answered at their deadline
+    std::uint64_t l2_locks = 0;     ///< held in adapters for requests and tickets in progress
+};
+
+/// The store flow.
+struct store_status {
+    std::uint64_t queued_objects = 0; ///< not handed to an adapter yet, one for each target
+    std::uint64_t queued_bytes = 0;   ///< they stay locked in L1, whose capacity bounds the queue
+    std::uint64_t in_flight = 0;      ///< batches that an adapter works on
+    std::uint64_t stored_objects = 0; ///< one for each target
+    std::uint64_t stored_bytes = 0;
+    std::uint64_t failed_objects = 0; ///< an adapter could not store them
+    std::uint64_t dropped_objects = 0; ///< queued when the engine closed or the adapter left
+};
+
+/// One adapter, as the engine sees it and as it describes itself.
+struct adapter_entry {
+    adapter_id id{};
+    adapter_status self;
+    std::uint64_t lookups = 0; ///< calls
+    std::uint64_t loads = 0;
+    std::uint64_t stores = 0;
+    std::uint64_t errors = 0;   ///< calls that threw
+    std::uint64_t timeouts = 0; ///< calls that missed their deadline
+    std::uint64_t in_flight = 0;
+};
+
+/// Everything the engine counts, taken at one moment.
+struct engine_status {
+    l1_status l1;
+    prefetch_status prefetch;
+    store_status store;
+    std::vector<adapter_entry> adapters; ///< in order of index
+    std::uint64_t internal_errors = 0;   ///< exceptions that escaped the engine's own tasks: to be reported as a bug
+};
+
+} // namespace terrace

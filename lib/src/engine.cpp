@@ -1,0 +1,317 @@
+#include "engine.hpp"
+
+#include "base/batch.hpp"
+
+#include <bit>
+#include <boost/asio/post.hpp>
+#include <fmt/format.h>
+#include <stdexcept>
+
+namespace terrace::detail {
+namespace {
+
+[[noreturn]] void reject(std::string_view what, const auto& value, std::string_view expected)
+{
+    throw std::invalid_argument(fmt::format("{} is {}; expected {}", what, value, expected));
+}
+
+void check_config(const config& cfg)
+{
+    if (cfg.l1.capacity_bytes < 4096 || cfg.l1.capacity_bytes > std::uint64_t{1} << 47)
+        reject("l1.capacity_bytes", cfg.l1.capacity_bytes, "4096 to 2^47");
+    if (!std::has_single_bit(cfg.l1.alignment_bytes) || cfg.l1.alignment_bytes < 64 ||
+        cfg.l1.alignment_bytes > 2U << 20)
+        reject("l1.alignment_bytes", cfg.l1.alignment_bytes, "a power of two, 64 to 2097152");
+    if (cfg.l1.alignment_bytes > cfg.l1.capacity_bytes)
+        reject("l1.alignment_bytes", cfg.l1.alignment_bytes,
+               fmt::format("at most l1.capacity_bytes, which is {}", cfg.l1.capacity_bytes));
+    const auto [high, low] = std::pair{cfg.eviction.high_watermark, cfg.eviction.low_watermark};
+    if (!(high > 0 && high <= 1))
+        reject("eviction.high_watermark", high, "more than 0, at most 1");
+    if (!(low >= 0 && low <= high))
+        reject("eviction.low_watermark", low, fmt::format("0 to eviction.high_watermark, which is {}", high));
+    if (cfg.prefetch == nullptr)
+        throw std::invalid_argument("prefetch is null; expected a prefetch_policy");
+    if (cfg.store == nullptr)
+        throw std::invalid_argument("store is null; expected a store_policy");
+    if (cfg.prefetch_room_timeout <= cfg.prefetch_room_timeout.zero())
+        reject("prefetch_room_timeout", cfg.prefetch_room_timeout.count(), "more than 0 ms");
+    if (cfg.close_timeout <= cfg.close_timeout.zero())
+        reject("close_timeout", cfg.close_timeout.count(), "more than 0 ms");
+}
+
+void check_adapter(const l2_adapter* adapter, const adapter_options& options)
+{
+    if (adapter == nullptr)
+        throw std::invalid_argument("add_adapter: the adapter is null; expected an l2_adapter");
+    const std::pair<std::string_view, std::chrono::milliseconds> timeouts[] = {
+        {"lookup_timeout", options.lookup_timeout},
+        {"load_timeout", options.load_timeout},
+        {"store_timeout", options.store_timeout},
+        {"unlock_timeout", options.unlock_timeout},
+    };
+    for (const auto& [name, timeout] : timeouts)
+        if (timeout <= timeout.zero())
+            reject(fmt::format("add_adapter: {}", name), timeout.count(), "more than 0 ms");
+    if (options.stores_in_flight == 0)
+        reject("add_adapter: stores_in_flight", 0, "at least 1");
+}
+
+std::uint64_t share_of(std::uint64_t bytes, double share)
+{
+    return share == 1 ? bytes : static_cast<std::uint64_t>(static_cast<double>(bytes) * share);
+}
+
+std::unique_ptr<eviction_policy> make_policy(const eviction_config& cfg)
+{
+    if (!cfg.make_policy)
+        return eviction_policy::make(cfg.policy);
+    auto policy = cfg.make_policy();
+    if (policy == nullptr)
+        throw std::invalid_argument("eviction.make_policy returned null; expected an eviction_policy");
+    return policy;
+}
+
+std::shared_ptr<l1_cache> make_l1(const config& cfg)
+{
+    check_config(cfg);
+    return std::make_shared<l1_cache>(cfg.l1, make_policy(cfg.eviction),
+                                      share_of(cfg.l1.capacity_bytes, cfg.eviction.high_watermark));
+}
+
+/// How the removal of an adapter went, for whoever still waits for it.
+struct outcome {
+    explicit outcome(const asio::any_io_executor& executor) : done{executor} {}
+    event done;
+    bool closed = false;
+    std::exception_ptr error;
+};
+
+asio::awaitable<void> close_when_idle(std::shared_ptr<adapter_slot> slot, std::shared_ptr<outcome> result)
+{
+    try {
+        co_await slot->idle();
+        co_await slot->adapter().close();
+    } catch (...) {
+        result->error = std::current_exception();
+    }
+    result->closed = true;
+    result->done.notify_all();
+}
+
+} // namespace
+
+std::shared_ptr<engine> engine::make(asio::any_io_executor executor, config cfg)
+{
+    if (!executor)
+        throw std::invalid_argument("the executor is empty; expected that of an io_context or a strand");
+    auto e = std::make_shared<engine>(std::move(executor), cfg);
+    e->context.owner = e;
+    e->context.l1->listen(e);
+    return e;
+}
+
+engine::engine(asio::any_io_executor executor, const config& cfg)
+    : context{executor, cfg.clock != nullptr ? cfg.clock : make_system_clock(executor), make_l1(cfg)}, room{context},
+      stores{context, cfg.store}, chain{context, room, [this] { return stores.holds_memory(); }, cfg},
+      eviction{context, share_of(cfg.l1.capacity_bytes, cfg.eviction.low_watermark)},
+      close_timeout_{cfg.close_timeout}, closed_{executor}
+{
+}
+
+// ---- requests --------------------------------------------------------------------------------------------------
+
+void engine::check(const prefetch_request& request) const
+{
+    check_keys("prefetch", request.keys());
+    check_layout("prefetch", request.layout());
+    check_readers("prefetch", request.readers());
+    if (request.deadline() && *request.deadline() <= context.clock->now())
+        throw std::invalid_argument(fmt::format(
+            "prefetch: the deadline passed {} ns ago; expected one in the future of the engine's clock",
+            std::chrono::nanoseconds{context.clock->now() - *request.deadline()}.count()));
+}
+
+void engine::throw_if_closed() const
+{
+    if (refusing_)
+        throw boost::system::system_error{errc::closed};
+}
+
+asio::awaitable<prefetch_result> engine::prefetch(prefetch_request request)
+{
+    check(request);
+    auto found = co_await chain.look_up(std::move(request));
+    co_return co_await chain.load(std::move(found));
+}
+
+asio::awaitable<lookup_ticket> engine::lookup(prefetch_request request)
+{
+    check(request);
+    auto found = co_await chain.look_up(std::move(request));
+    co_return lookup_ticket{std::make_unique<lookup_state>(shared_from_this(), std::move(found))};
+}
+
+asio::awaitable<write_lease> engine::reserve_write_when_free(std::vector<object_key> keys, memory_layout layout,
+                                                             clock::time_point deadline, write_mode mode)
+{
+    check_keys("reserve_write_when_free", keys);
+    check_layout("reserve_write_when_free", layout);
+    auto& l1 = *context.l1;
+    room_queue::attempt attempt = [&](l1_cache::on_shortage shortage) {
+        return l1.reserve_write(keys, layout, mode, shortage);
+    };
+    const std::uint64_t all = l1.rounded(layout.size_bytes()) * keys.size();
+    const bool never_fits = all > l1.capacity_bytes();
+    std::function<bool()> worth_waiting = [&l1, never_fits] { return !never_fits && l1.anything_held(); };
+    co_return co_await room.reserve(std::move(attempt), std::move(worth_waiting), deadline);
+}
+
+// ---- adapters --------------------------------------------------------------------------------------------------
+
+adapter_id engine::add_adapter(std::unique_ptr<l2_adapter> adapter, adapter_options options)
+{
+    check_adapter(adapter.get(), options);
+    throw_if_closed();
+    const adapter_id id{++last_adapter_};
+    context.adapters.add(std::make_shared<adapter_slot>(context.executor, id, std::move(adapter), options));
+    context.l1->offer_commits(true);
+    return id;
+}
+
+asio::awaitable<void> engine::remove_adapter(adapter_id id)
+{
+    auto slot = context.adapters.take(id);
+    if (slot == nullptr)
+        throw boost::system::system_error{errc::unknown_adapter, fmt::format("remove_adapter: id {}",
+                                                                             static_cast<std::uint32_t>(id))};
+    if (context.adapters.snapshot()->empty())
+        context.l1->offer_commits(false);
+    stores.leave(*slot);
+    // A task of its own, so that a caller who gives up does not leave the adapter half removed.
+    auto end = std::make_shared<outcome>(context.executor);
+    context.spawn([&](task_scope::task&) { return close_when_idle(slot, end); });
+    while (!end->closed)
+        co_await end->done.wait();
+    if (end->error)
+        std::rethrow_exception(end->error);
+}
+
+// ---- the whole -------------------------------------------------------------------------------------------------
+
+asio::awaitable<void> engine::flush()
+{
+    context.throw_if_stopping();
+    co_await stores.flush();
+}
+
+asio::awaitable<void> engine::close()
+{
+    if (life_ == life::open) {
+        life_ = life::closing;
+        // On its own, so that a caller who gives up does not leave the engine half closed. Every close() joins it.
+        asio::co_spawn(context.executor, shut_down(), [self = shared_from_this()](std::exception_ptr error) {
+            self->close_error_ = std::move(error);
+            self->life_ = life::closed;
+            self->closed_.notify_all();
+        });
+    }
+    while (life_ != life::closed)
+        co_await closed_.wait();
+    if (close_error_)
+        std::rethrow_exception(close_error_);
+}
+
+asio::awaitable<void> engine::shut_down()
+{
+    refusing_ = true;
+    context.stop();
+    stores.stop();
+    bool idle = co_await context.idle(context.clock->now() + close_timeout_);
+    if (!idle) {
+        context.tasks.cancel_all(); // what did not end by itself is asked to
+        idle = co_await context.idle(context.clock->now() + close_timeout_);
+    }
+    context.l1->close();
+    stores.stop(); // what was committed meanwhile
+    std::exception_ptr error;
+    const auto adapters = context.adapters.snapshot();
+    for (const auto& slot : *adapters) {
+        if (slot->in_flight != 0)
+            continue; // it still works with our memory, and close() is for an adapter that does not
+        try {
+            co_await slot->adapter().close();
+        } catch (...) {
+            error = std::current_exception();
+        }
+    }
+    context.clock->rest();
+    if (!idle)
+        throw boost::system::system_error{errc::close_timed_out};
+    if (error)
+        std::rethrow_exception(error);
+}
+
+void engine::abandon()
+{
+    if (life_ == life::closed)
+        return;
+    refusing_ = true;
+    context.l1->close();
+    asio::post(context.executor, [self = shared_from_this()] {
+        if (self->life_ != life::open)
+            return;
+        self->life_ = life::closed;
+        self->context.stop();
+        self->stores.stop();
+        self->context.tasks.cancel_all();
+        self->context.clock->rest();
+    });
+}
+
+engine_status engine::status() const
+{
+    const flow_counters& c = context.counters;
+    engine_status s;
+    s.l1 = context.l1->status();
+    s.prefetch.in_flight = c.prefetch_in_flight;
+    s.prefetch.requests = c.requests;
+    s.prefetch.keys = c.keys;
+    s.prefetch.l1_hit_keys = c.l1_hit_keys;
+    s.prefetch.l2_hit_keys = c.l2_hit_keys;
+    s.prefetch.loaded_bytes = c.loaded_bytes;
+    s.prefetch.failed_loads = c.failed_loads;
+    s.prefetch.timed_out = c.timed_out;
+    s.prefetch.l2_locks = c.l2_locks;
+    s.store.queued_objects = c.queued_objects;
+    s.store.queued_bytes = c.queued_bytes;
+    s.store.in_flight = c.stores_in_flight;
+    s.store.stored_objects = c.stored_objects;
+    s.store.stored_bytes = c.stored_bytes;
+    s.store.failed_objects = c.failed_objects;
+    s.store.dropped_objects = c.dropped_objects;
+    for (const auto& slot : *context.adapters.snapshot())
+        s.adapters.push_back(slot->status());
+    s.internal_errors = c.internal_errors;
+    return s;
+}
+
+// ---- what L1 tells, on any thread ------------------------------------------------------------------------------
+
+void engine::on_commit(read_lease fresh) noexcept
+{
+    if (stores.on_commit(std::move(fresh)))
+        asio::post(context.executor, [self = shared_from_this()] { self->stores.take_committed(); });
+}
+
+void engine::on_room() noexcept
+{
+    asio::post(context.executor, [self = shared_from_this()] { self->room.room(); });
+}
+
+void engine::on_pressure() noexcept
+{
+    asio::post(context.executor, [self = shared_from_this()] { self->eviction.on_pressure(); });
+}
+
+} // namespace terrace::detail

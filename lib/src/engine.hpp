@@ -1,0 +1,87 @@
+#pragma once
+
+#include "flow/eviction_flow.hpp"
+#include "flow/flow_context.hpp"
+#include "flow/prefetch_chain.hpp"
+#include "flow/room_queue.hpp"
+#include "flow/store_flow.hpp"
+
+#include <atomic>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <memory>
+#include <optional>
+
+#include <terrace/storage_manager.hpp>
+
+namespace terrace::detail {
+
+/// What a storage_manager owns: L1, the flows, and how they start and end. Tasks, tickets and handles share it, so that
+/// it ends after the last of them.
+///
+/// Threads: the executor, but for what says otherwise.
+class engine : public l1_listener, public std::enable_shared_from_this<engine> {
+public:
+    /// Throws as storage_manager's constructor does.
+    [[nodiscard]] static std::shared_ptr<engine> make(asio::any_io_executor executor, config cfg);
+    engine(asio::any_io_executor executor, const config& cfg);
+
+    /// Runs `work` on the engine's executor, and completes on the caller's.
+    template <class T>
+    static asio::awaitable<T> cross(std::shared_ptr<engine> self, asio::awaitable<T> work)
+    {
+        auto here = co_await asio::this_coro::executor;
+        if (here == self->context.executor)
+            co_return co_await std::move(work);
+        co_return co_await asio::co_spawn(self->context.executor, std::move(work), asio::use_awaitable);
+    }
+
+    asio::awaitable<prefetch_result> prefetch(prefetch_request request);
+    asio::awaitable<lookup_ticket> lookup(prefetch_request request);
+    asio::awaitable<write_lease> reserve_write_when_free(std::vector<object_key> keys, memory_layout layout,
+                                                         clock::time_point deadline, write_mode mode);
+    asio::awaitable<void> remove_adapter(adapter_id id);
+    asio::awaitable<void> flush();
+    asio::awaitable<void> close();
+
+    adapter_id add_adapter(std::unique_ptr<l2_adapter> adapter, adapter_options options); // any thread
+    [[nodiscard]] engine_status status() const;                                           // any thread
+    void abandon();                                                                       // any thread
+
+    /// Throws std::invalid_argument for a request that cannot be. Any thread.
+    void check(const prefetch_request& request) const;
+    void throw_if_closed() const; // any thread
+
+    void on_commit(read_lease fresh) noexcept override;
+    void on_room() noexcept override;
+    void on_pressure() noexcept override;
+
+    flow_context context;
+    room_queue room;
+    store_flow stores;
+    prefetch_chain chain;
+    eviction_flow eviction;
+
+private:
+    enum class life { open, closing, closed };
+
+    asio::awaitable<void> shut_down();
+
+    const std::chrono::milliseconds close_timeout_;
+    std::atomic<std::uint32_t> last_adapter_ = 0;
+    std::atomic<bool> refusing_ = false; // any thread
+    std::atomic<life> life_ = life::open; // changed on the executor
+    event closed_;
+    std::exception_ptr close_error_;
+};
+
+/// A lookup that a caller holds: what a lookup_ticket owns.
+class lookup_state {
+public:
+    lookup_state(std::shared_ptr<engine> e, pinned_request r) : owner{std::move(e)}, found{std::move(r)} {}
+
+    std::shared_ptr<engine> owner;
+    pinned_request found;
+};
+
+} // namespace terrace::detail

@@ -1,0 +1,64 @@
+#include "flow/l2_locks.hpp"
+
+#include <boost/asio/dispatch.hpp>
+#include <utility>
+
+namespace terrace {
+namespace {
+
+asio::awaitable<void> unlock_keys(flow_context& context, std::shared_ptr<adapter_slot> slot,
+                                  std::vector<object_key> keys, task_scope::task& me)
+{
+    adapter_call call{slot, &adapter_slot::unlocks, *context.clock, slot->options().unlock_timeout, me};
+    try {
+        co_await slot->adapter().unlock(keys);
+    } catch (...) {
+        call.count_exception(); // the adapter's loss: it keeps objects that it could evict
+    }
+    context.counters.l2_locks -= keys.size();
+}
+
+} // namespace
+
+l2_locks::l2_locks(flow_context& context, std::shared_ptr<adapter_slot> slot, key_list keys, bitmap held)
+    : owner_{context.owner.lock()}, context_{&context}, slot_{std::move(slot)}, keys_{std::move(keys)},
+      held_{std::move(held)}
+{
+    context_->counters.l2_locks += held_.count();
+}
+
+l2_locks::~l2_locks()
+{
+    if (context_ != nullptr && held_.any())
+        unlock(held_);
+}
+
+void l2_locks::swap(l2_locks& other) noexcept
+{
+    owner_.swap(other.owner_);
+    std::swap(context_, other.context_);
+    slot_.swap(other.slot_);
+    keys_.swap(other.keys_);
+    std::swap(held_, other.held_);
+}
+
+void l2_locks::keep_only(const bitmap& wanted)
+{
+    if (held_.none())
+        return;
+    const bitmap surplus = held_ - wanted;
+    if (surplus.none())
+        return;
+    held_ -= surplus;
+    unlock(surplus);
+}
+
+void l2_locks::unlock(const bitmap& which)
+{
+    auto keys = gather<std::vector<object_key>, object_key>(*keys_, which);
+    asio::dispatch(context_->executor, [owner = owner_, context = context_, slot = slot_, keys = std::move(keys)]() mutable {
+        context->spawn([&](task_scope::task& me) { return unlock_keys(*context, std::move(slot), std::move(keys), me); });
+    });
+}
+
+} // namespace terrace

@@ -1,0 +1,569 @@
+#include "l1/l1_cache.hpp"
+
+#include "base/assert.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define TERRACE_POISONS_FREED_MEMORY
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TERRACE_POISONS_FREED_MEMORY
+#endif
+#endif
+#ifdef TERRACE_POISONS_FREED_MEMORY
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(data, size) void()
+#define ASAN_UNPOISON_MEMORY_REGION(data, size) void()
+#endif
+
+namespace terrace {
+namespace {
+
+constexpr std::size_t first_buckets = 1024;
+constexpr std::size_t spare_vectors = 64;
+constexpr std::size_t spare_capacity = 4096; // entries; larger ones go back to the heap
+
+} // namespace
+
+l1_cache::l1_cache(const l1_config& cfg, std::unique_ptr<eviction_policy> policy, std::uint64_t high_watermark_bytes)
+    : arena_{cfg}, high_watermark_{high_watermark_bytes}, allocator_{arena_.size_bytes(), cfg.alignment_bytes},
+      buckets_(first_buckets), index_{index::bucket_traits{buckets_.data(), buckets_.size()}},
+      policy_{std::move(policy)}
+{
+    spare_held_.reserve(spare_vectors);
+    ASAN_POISON_MEMORY_REGION(arena_.data(), arena_.size_bytes());
+}
+
+l1_cache::~l1_cache()
+{
+    TERRACE_ASSERT(counts_.locks == 0); // leases own the cache
+    TERRACE_ASSERT(counts_.staged_objects == 0);
+    index_.clear_and_dispose([this](l1_entry* entry) {
+        policy_->forget(*entry);
+        free(*entry);
+    });
+    ASAN_UNPOISON_MEMORY_REGION(arena_.data(), arena_.size_bytes());
+}
+
+void l1_cache::listen(std::weak_ptr<l1_listener> listener)
+{
+    listener_ = std::move(listener);
+}
+
+// ---- under the mutex -------------------------------------------------------------------------------------------
+
+l1_entry* l1_cache::find(const object_key& key)
+{
+    auto it = index_.find(key);
+    return it == index_.end() ? nullptr : &*it;
+}
+
+layout_record& l1_cache::record(const memory_layout& layout)
+{
+    auto [it, fresh] = layouts_.try_emplace(layout.fingerprint());
+    if (fresh)
+        it->second.layout = layout;
+    return it->second;
+}
+
+l1_error l1_cache::stage(slot& s, const memory_layout& layout, bool temporary)
+{
+    if (closed_)
+        return l1_error::closed;
+    if (allocator_.rounded(layout.size_bytes()) > allocator_.capacity_bytes())
+        return l1_error::larger_than_l1;
+    memory_block* memory = allocator_.allocate(layout.size_bytes());
+    while (memory == nullptr && evict_one())
+        memory = allocator_.allocate(layout.size_bytes());
+    if (memory == nullptr)
+        return l1_error::out_of_memory;
+    layout_record& of = record(layout);
+    l1_entry& entry = entries_.make();
+    entry.key = s.key;
+    entry.bytes = layout.size_bytes();
+    entry.memory = memory;
+    entry.layout = &of;
+    ++of.objects;
+    entry.temporary = temporary;
+    ++counts_.staged_objects;
+    counts_.staged_bytes += allocator_.size_bytes(*memory);
+    ASAN_UNPOISON_MEMORY_REGION(bytes(entry).data(), entry.bytes);
+    s.entry = &entry;
+    return l1_error::none;
+}
+
+void l1_cache::publish(l1_entry& entry)
+{
+    if (index_.size() >= buckets_.size())
+        grow_index();
+    policy_->admit(entry);
+    index_.insert(entry);
+    --counts_.staged_objects;
+    counts_.staged_bytes -= allocator_.size_bytes(*entry.memory);
+    ++counts_.resident_objects;
+}
+
+void l1_cache::hide(l1_entry& entry) noexcept
+{
+    policy_->forget(entry);
+    index_.erase(index_.iterator_to(entry));
+    --counts_.resident_objects;
+    if (entry.readers == 0)
+        free(entry);
+}
+
+void l1_cache::free(l1_entry& entry) noexcept
+{
+    TERRACE_ASSERT(entry.readers == 0);
+    ASAN_POISON_MEMORY_REGION(bytes(entry).data(), entry.bytes);
+    allocator_.free(*entry.memory);
+    if (--entry.layout->objects == 0)
+        layouts_.erase(entry.layout->layout.fingerprint());
+    entries_.destroy(entry);
+}
+
+void l1_cache::unstage(l1_entry& entry) noexcept
+{
+    TERRACE_ASSERT(!entry.index_hook.is_linked()); // what readers can see is never taken back
+    --counts_.staged_objects;
+    counts_.staged_bytes -= allocator_.size_bytes(*entry.memory);
+    free(entry);
+}
+
+void l1_cache::discard(l1_entry& entry) noexcept
+{
+    ++counts_.discarded_objects;
+    unstage(entry);
+}
+
+void l1_cache::lock(l1_entry& entry, std::uint32_t readers) noexcept
+{
+    if (entry.readers == 0) {
+        if (entry.index_hook.is_linked())
+            policy_->acquire(entry);
+        ++counts_.locked_objects;
+        counts_.locked_bytes += allocator_.size_bytes(*entry.memory);
+    }
+    entry.readers += readers;
+    counts_.locks += readers;
+}
+
+void l1_cache::unlock(l1_entry& entry, std::uint32_t readers)
+{
+    TERRACE_ASSERT(entry.readers >= readers);
+    entry.readers -= readers;
+    counts_.locks -= readers;
+    if (entry.readers != 0)
+        return;
+    --counts_.locked_objects;
+    counts_.locked_bytes -= allocator_.size_bytes(*entry.memory);
+    if (!entry.index_hook.is_linked())
+        free(entry); // hidden meanwhile
+    else if (entry.temporary)
+        hide(entry);
+    else
+        policy_->release(entry);
+}
+
+bool l1_cache::evict_one() noexcept
+{
+    evictable* victim = policy_->victim();
+    if (victim == nullptr)
+        return false;
+    auto& entry = static_cast<l1_entry&>(*victim);
+    TERRACE_ASSERT(entry.readers == 0);
+    hide(entry);
+    ++counts_.evicted_objects;
+    return true;
+}
+
+void l1_cache::grow_index() noexcept
+{
+    // Once the size of an object is known, so is about how many there will be: one step instead of many.
+    const std::uint64_t mean = std::max<std::uint64_t>(1, allocator_.used_bytes() / (index_.size() + 1));
+    const std::uint64_t expected = std::min<std::uint64_t>(allocator_.capacity_bytes() / mean, 64 * buckets_.size());
+    try {
+        std::vector<index::bucket_type> larger(std::bit_ceil(std::max<std::uint64_t>(2 * buckets_.size(), expected)));
+        index_.rehash(index::bucket_traits{larger.data(), larger.size()});
+        buckets_.swap(larger);
+    } catch (const std::bad_alloc&) {
+        // The index works with full buckets too, only slower.
+    }
+}
+
+bool l1_cache::note_use() noexcept
+{
+    counts_.peak_used_bytes = std::max(counts_.peak_used_bytes, allocator_.used_bytes());
+    return allocator_.used_bytes() > high_watermark_;
+}
+
+// ---- reserving and committing ----------------------------------------------------------------------------------
+
+template <class Stage>
+std::optional<write_lease> l1_cache::reserve(std::span<const object_key> keys, write_mode mode, on_shortage shortage,
+                                             Stage&& stage_one)
+{
+    std::optional<write_lease> lease{write_lease{shared_from_this(), std::vector<slot>(keys.size()), mode}};
+    bool pressed = false;
+    bool short_of_room = false;
+    {
+        std::scoped_lock guard{mutex_};
+        for (std::size_t i = 0; i < keys.size(); ++i) {
+            slot& s = lease->slots_[i];
+            s.key = keys[i];
+            s.error = short_of_room ? l1_error::out_of_memory : stage_one(s, i);
+            if (s.error != l1_error::out_of_memory)
+                continue;
+            ++counts_.out_of_memory;
+            short_of_room = true;
+            if (shortage == on_shortage::give_up)
+                break;
+        }
+        if (short_of_room && shortage == on_shortage::give_up) {
+            // Here rather than by the lease, whose end would be taken for room that somebody has made.
+            for (slot& s : lease->slots_)
+                if (s.entry != nullptr)
+                    unstage(*s.entry);
+            lease->slots_.clear();
+        }
+        pressed = note_use();
+    }
+    tell_pressure(pressed);
+    if (short_of_room && shortage == on_shortage::give_up)
+        lease.reset();
+    return lease;
+}
+
+std::optional<write_lease> l1_cache::reserve_write(std::span<const object_key> keys, const memory_layout& layout,
+                                                   write_mode mode, on_shortage shortage)
+{
+    return reserve(keys, mode, shortage, [&](slot& s, std::size_t) {
+        const bool resident = mode != write_mode::all && find(s.key) != nullptr;
+        if (mode == write_mode::new_only && resident)
+            return l1_error::already_resident;
+        if (mode == write_mode::update && !resident)
+            return l1_error::not_resident;
+        return stage(s, layout, false);
+    });
+}
+
+std::optional<write_lease> l1_cache::stage_for_load(std::span<const object_key> keys, const memory_layout& layout,
+                                                    const bitmap& retained, on_shortage shortage)
+{
+    return reserve(keys, write_mode::new_only, shortage,
+                   [&](slot& s, std::size_t i) { return stage(s, layout, !retained.test(i)); });
+}
+
+write_lease l1_cache::extract(write_lease& from, const bitmap& which)
+{
+    std::vector<slot> taken;
+    std::vector<slot> left;
+    taken.reserve(from.slots_.size());
+    left.reserve(from.slots_.size());
+    for (std::size_t i = 0; i < from.slots_.size(); ++i)
+        (which.test(i) ? taken : left).push_back(from.slots_[i]);
+    from.slots_ = std::move(left);
+    return {from.l1_, std::move(taken), from.mode_};
+}
+
+void l1_cache::commit(std::vector<slot>& slots, write_mode mode, const bitmap* filled)
+{
+    std::vector<l1_entry*> published;
+    published.reserve(slots.size());
+    bool pressed = false;
+    {
+        std::scoped_lock guard{mutex_};
+        const bool store = commits_wanted_ && !closed_;
+        // From the last to the first, so that a chain's tail is evicted before its head.
+        for (std::size_t i = slots.size(); i-- > 0;) {
+            l1_entry* entry = std::exchange(slots[i].entry, nullptr);
+            if (entry == nullptr)
+                continue;
+            l1_entry* resident = find(entry->key);
+            if (closed_ || (filled != nullptr && !filled->test(i)) ||
+                (resident != nullptr && mode == write_mode::new_only)) {
+                discard(*entry);
+                continue;
+            }
+            if (resident != nullptr)
+                hide(*resident); // its readers keep it
+            publish(*entry);
+            ++counts_.committed_objects;
+            if (store) {
+                lock(*entry, 1);
+                published.push_back(entry);
+            }
+        }
+        pressed = note_use();
+    }
+    if (!published.empty()) {
+        std::ranges::reverse(published);
+        read_lease fresh{shared_from_this(), std::move(published), 1};
+        if (auto listener = listener_.lock())
+            listener->on_commit(std::move(fresh));
+    }
+    tell_room();
+    tell_pressure(pressed);
+}
+
+void l1_cache::discard(std::vector<slot> slots) noexcept
+{
+    {
+        std::scoped_lock guard{mutex_};
+        for (slot& s : slots)
+            if (s.entry != nullptr)
+                discard(*s.entry);
+    }
+    tell_room();
+}
+
+void l1_cache::finish_write_and_reserve_read(write_lease staged, std::span<const std::uint32_t> positions,
+                                             const bitmap& loaded, const bitmap& wanted, l1_pins& pins)
+{
+    auto& slots = staged.slots_; // what is left in it when this throws is discarded with the lease
+    bool pressed = false;
+    {
+        std::scoped_lock guard{mutex_};
+        for (std::size_t i = slots.size(); i-- > 0;) {
+            l1_entry* entry = std::exchange(slots[i].entry, nullptr);
+            if (entry == nullptr)
+                continue;
+            const bool keep = loaded.test(i) && !closed_;
+            const bool want = keep && wanted.test(i);
+            l1_entry* resident = keep ? find(entry->key) : nullptr;
+            if (!keep || resident != nullptr || (!want && entry->temporary)) {
+                const bool same = resident != nullptr && resident->layout == entry->layout;
+                discard(*entry);
+                entry = same ? resident : nullptr;
+            } else {
+                publish(*entry);
+            }
+            const std::uint32_t at = positions[i];
+            if (want && entry != nullptr && pins.at_[at] == nullptr) {
+                lock(*entry, pins.readers_);
+                pins.at_[at] = entry;
+                pins.present_.set(at);
+            }
+        }
+        pressed = note_use();
+    }
+    tell_room();
+    tell_pressure(pressed);
+}
+
+void l1_cache::finish_write(write_lease staged, const bitmap& loaded)
+{
+    auto& slots = staged.slots_; // what is left in it when this throws is discarded with the lease
+    bool pressed = false;
+    {
+        std::scoped_lock guard{mutex_};
+        for (std::size_t i = slots.size(); i-- > 0;) {
+            l1_entry* entry = std::exchange(slots[i].entry, nullptr);
+            if (entry == nullptr)
+                continue;
+            if (closed_ || !loaded.test(i) || find(entry->key) != nullptr) {
+                discard(*entry);
+                continue;
+            }
+            entry->temporary = false; // nobody's last release would free it
+            publish(*entry);
+        }
+        pressed = note_use();
+    }
+    tell_room();
+    tell_pressure(pressed);
+}
+
+// ---- reading ---------------------------------------------------------------------------------------------------
+
+read_lease l1_cache::read(std::span<const object_key> keys, std::uint32_t readers)
+{
+    std::vector<l1_entry*> held;
+    {
+        std::scoped_lock guard{mutex_};
+        if (!spare_held_.empty()) {
+            held = std::move(spare_held_.back());
+            spare_held_.pop_back();
+        }
+        for (const object_key& key : keys) {
+            l1_entry* entry = find(key);
+            if (entry == nullptr || closed_)
+                break;
+            held.push_back(entry);
+            lock(*entry, readers);
+        }
+    }
+    return {shared_from_this(), std::move(held), readers};
+}
+
+l1_pins l1_cache::pin(std::span<const object_key> keys, const memory_layout& layout, std::uint32_t readers)
+{
+    l1_pins pins;
+    pins.readers_ = readers;
+    pins.present_ = bitmap{keys.size()};
+    pins.l1_ = shared_from_this();
+    std::scoped_lock guard{mutex_};
+    if (!spare_held_.empty()) {
+        pins.at_ = std::move(spare_held_.back());
+        spare_held_.pop_back();
+    }
+    pins.at_.resize(keys.size());
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        l1_entry* entry = find(keys[i]);
+        if (entry == nullptr || entry->layout->layout != layout)
+            continue;
+        lock(*entry, readers);
+        pins.at_[i] = entry;
+        pins.present_.set(i);
+    }
+    return pins;
+}
+
+read_lease l1_cache::share(const read_lease& held, const bitmap& which)
+{
+    auto shared = gather<std::vector<l1_entry*>, l1_entry*>(held.held_, which);
+    {
+        std::scoped_lock guard{mutex_};
+        for (l1_entry* entry : shared)
+            lock(*entry, 1);
+    }
+    return {shared_from_this(), std::move(shared), 1};
+}
+
+void l1_cache::release(std::vector<l1_entry*> held, std::uint32_t readers) noexcept
+{
+    {
+        std::scoped_lock guard{mutex_};
+        for (std::size_t i = held.size(); i-- > 0;) // a chain's tail first: it is evicted before its head
+            if (held[i] != nullptr)
+                unlock(*held[i], readers);
+        if (spare_held_.size() < spare_vectors && held.capacity() <= spare_capacity) {
+            held.clear();
+            spare_held_.push_back(std::move(held));
+        }
+    }
+    tell_room();
+}
+
+read_lease l1_cache::to_lease(l1_pins pins)
+{
+    std::erase(pins.at_, nullptr);
+    return {std::move(pins.l1_), std::move(pins.at_), pins.readers_};
+}
+
+// ---- removing --------------------------------------------------------------------------------------------------
+
+bitmap l1_cache::erase(std::span<const object_key> keys)
+{
+    bitmap erased{keys.size()};
+    {
+        std::scoped_lock guard{mutex_};
+        for (std::size_t i = 0; i < keys.size(); ++i)
+            if (l1_entry* entry = find(keys[i])) {
+                hide(*entry);
+                erased.set(i);
+            }
+    }
+    tell_room();
+    return erased;
+}
+
+void l1_cache::erase_held(const read_lease& held, const bitmap& which)
+{
+    std::scoped_lock guard{mutex_};
+    which.for_each_set([&](std::size_t i) {
+        l1_entry* entry = held.held_.at(i);
+        if (entry->index_hook.is_linked()) // else it was erased or replaced
+            hide(*entry);
+    });
+}
+
+std::size_t l1_cache::clear(clear_mode mode)
+{
+    std::size_t cleared = 0;
+    {
+        std::scoped_lock guard{mutex_};
+        for (auto it = index_.begin(); it != index_.end();) {
+            l1_entry& entry = *it++;
+            if (mode == clear_mode::unlocked && entry.readers != 0)
+                continue;
+            hide(entry);
+            ++cleared;
+        }
+    }
+    tell_room();
+    return cleared;
+}
+
+bool l1_cache::evict_down_to(std::uint64_t target_bytes, std::size_t most)
+{
+    std::scoped_lock guard{mutex_};
+    while (allocator_.used_bytes() > target_bytes) {
+        if (most-- == 0)
+            return false;
+        if (!evict_one())
+            break;
+    }
+    return true;
+}
+
+void l1_cache::close()
+{
+    std::scoped_lock guard{mutex_};
+    closed_ = true;
+}
+
+// ---- telling ---------------------------------------------------------------------------------------------------
+
+void l1_cache::tell_room() noexcept
+{
+    if (room_wanted_.load(std::memory_order_relaxed) && room_wanted_.exchange(false))
+        if (auto listener = listener_.lock())
+            listener->on_room();
+}
+
+void l1_cache::tell_pressure(bool pressed) noexcept
+{
+    if (pressed && !under_pressure_.exchange(true))
+        if (auto listener = listener_.lock())
+            listener->on_pressure();
+}
+
+bool l1_cache::anything_held() const
+{
+    std::scoped_lock guard{mutex_};
+    return counts_.locks != 0 || counts_.staged_objects != 0;
+}
+
+l1_status l1_cache::status() const
+{
+    std::scoped_lock guard{mutex_};
+    l1_status s = counts_;
+    s.capacity_bytes = allocator_.capacity_bytes();
+    s.used_bytes = allocator_.used_bytes();
+    return s;
+}
+
+void l1_cache::check() const
+{
+    std::scoped_lock guard{mutex_};
+    allocator_.check();
+    std::uint64_t resident_bytes = 0;
+    std::uint64_t locks = 0;
+    std::uint64_t locked = 0;
+    for (const l1_entry& entry : index_) {
+        resident_bytes += allocator_.size_bytes(*entry.memory);
+        locks += entry.readers;
+        locked += entry.readers != 0;
+        TERRACE_ASSERT(!entry.temporary || entry.readers != 0); // nobody would free it
+    }
+    TERRACE_ASSERT(index_.size() == counts_.resident_objects);
+    TERRACE_ASSERT(locks <= counts_.locks && locked <= counts_.locked_objects); // the rest is hidden
+    TERRACE_ASSERT(resident_bytes + counts_.staged_bytes <= allocator_.used_bytes());
+}
+
+} // namespace terrace

@@ -1,0 +1,242 @@
+#pragma once
+
+#include "base/slab.hpp"
+#include "l1/allocator.hpp"
+#include "l1/arena.hpp"
+
+#include <atomic>
+#include <boost/intrusive/unordered_set.hpp>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include <terrace/bitmap.hpp>
+#include <terrace/eviction_policy.hpp>
+#include <terrace/l1_config.hpp>
+#include <terrace/memory_layout.hpp>
+#include <terrace/read_lease.hpp>
+#include <terrace/status.hpp>
+#include <terrace/write_lease.hpp>
+
+namespace terrace {
+
+/// A layout that objects in L1 have: kept once, however many they are.
+struct layout_record {
+    memory_layout layout;
+    std::uint64_t objects = 0;
+};
+
+/// One object in L1.
+///
+///     staged ---commit---> resident <---lock / release---> read
+///        |                   |                               |
+///     discard           evict, erase                 erase: hidden ---last release---> freed
+///
+/// Staged: in no index, its write_lease owns it. Resident: in the index, and the eviction policy's while nobody reads
+/// it. Hidden: out of the index, freed with its last reader.
+struct l1_entry : evictable {
+    boost::intrusive::unordered_set_member_hook<> index_hook; // linked: resident
+    memory_block* memory = nullptr;
+    layout_record* layout = nullptr;
+    std::uint32_t readers = 0;     // locks
+    bool temporary = false;        // freed with its last reader
+};
+
+/// What L1 tells the flows. Called after the critical section, on the thread that caused it; nothing may throw.
+class l1_listener {
+public:
+    virtual ~l1_listener() = default;
+
+    /// Objects that a caller committed, locked once each so that they stay until they are stored.
+    virtual void on_commit(read_lease fresh) noexcept = 0;
+    /// Memory has become free or evictable since ask_for_room().
+    virtual void on_room() noexcept = 0;
+    /// More than the high watermark is in use; said once until eviction_done().
+    virtual void on_pressure() noexcept = 0;
+};
+
+/// The objects of one request that are locked for it, by position in the request. Destroying it releases them.
+class l1_pins {
+public:
+    l1_pins() noexcept = default;
+    l1_pins(l1_pins&& from) noexcept { swap(from); }
+    l1_pins& operator=(l1_pins from) noexcept
+    {
+        swap(from);
+        return *this;
+    }
+    ~l1_pins();
+    void swap(l1_pins& other) noexcept;
+
+    [[nodiscard]] const bitmap& present() const noexcept { return present_; }
+
+    /// Releases what is not in `wanted`.
+    void keep_only(const bitmap& wanted);
+
+    /// Turns what is held into a lease, in order of position.
+    [[nodiscard]] read_lease into_lease() &&;
+
+private:
+    friend class l1_cache; // the only mint
+    std::shared_ptr<l1_cache> l1_;
+    std::vector<l1_entry*> at_; // by position; null: not held
+    bitmap present_;
+    std::uint32_t readers_ = 0;
+};
+
+/// The memory tier: an arena, what lies in it, and who may read it.
+///
+/// Threads   any; one mutex, taken once for each batch. Nothing is called under it but the eviction policy.
+/// Lifetime  leases and pins share ownership, so that memory outlives whoever may still touch it
+class l1_cache : public std::enable_shared_from_this<l1_cache> {
+public:
+    /// Throws std::system_error if the memory cannot be had.
+    l1_cache(const l1_config& cfg, std::unique_ptr<eviction_policy> policy, std::uint64_t high_watermark_bytes);
+    ~l1_cache();
+
+    void listen(std::weak_ptr<l1_listener> listener); ///< before anything else; once
+    /// Whether on_commit() is wanted: without adapters there is nothing to do for it.
+    void offer_commits(bool wanted) noexcept { commits_wanted_ = wanted; }
+
+    /// What a reservation does when memory is short, after it has evicted what it could.
+    enum class on_shortage {
+        keep_leading, ///< answers with the keys that came before
+        give_up,      ///< holds nothing, and answers nothing
+    };
+    /// storage_manager::reserve_write(); the keys have been checked.
+    [[nodiscard]] std::optional<write_lease> reserve_write(std::span<const object_key> keys,
+                                                           const memory_layout& layout, write_mode mode,
+                                                           on_shortage shortage);
+    /// Stages memory for objects that are to be loaded. Clear bits of `retained` will be temporary.
+    [[nodiscard]] std::optional<write_lease> stage_for_load(std::span<const object_key> keys,
+                                                            const memory_layout& layout, const bitmap& retained,
+                                                            on_shortage shortage);
+
+    /// Moves part of a lease into one of its own.
+    [[nodiscard]] static write_lease extract(write_lease& from, const bitmap& which);
+
+    /// storage_manager::read(); the keys have been checked.
+    [[nodiscard]] read_lease read(std::span<const object_key> keys, std::uint32_t readers);
+    /// Locks every key that is resident under this layout.
+    [[nodiscard]] l1_pins pin(std::span<const object_key> keys, const memory_layout& layout, std::uint32_t readers);
+    /// The layout of an object that a lease holds.
+    [[nodiscard]] const memory_layout& layout(const read_lease& held, std::size_t i) const
+    {
+        return held.held_.at(i)->layout->layout;
+    }
+    /// A lease of its own, one lock each, on some of what another holds.
+    [[nodiscard]] read_lease share(const read_lease& held, const bitmap& which);
+
+    /// Publishes what was loaded, discards the rest unseen, and locks some of it for a request: one step, of which the
+    /// store flow hears nothing.
+    ///
+    /// positions  of each staged key in the request
+    /// loaded     by index in `staged`
+    /// wanted     by index in `staged`: locked into `pins`, be it ours or a copy that became resident meanwhile. What
+    ///            is loaded but not wanted stays if it is retained and is discarded if it is temporary.
+    void finish_write_and_reserve_read(write_lease staged, std::span<const std::uint32_t> positions,
+                                       const bitmap& loaded, const bitmap& wanted, l1_pins& pins);
+    /// Publishes what was loaded, retained and unlocked, for a request that no longer waits for it.
+    void finish_write(write_lease staged, const bitmap& loaded);
+
+    bitmap erase(std::span<const object_key> keys);
+    /// Erases what `held` has of these objects, unless they have been replaced meanwhile.
+    void erase_held(const read_lease& held, const bitmap& which);
+    std::size_t clear(clear_mode mode);
+
+    /// Evicts until at most `target_bytes` are used, nothing is evictable or `most` objects have gone. False if more
+    /// is left to do.
+    bool evict_down_to(std::uint64_t target_bytes, std::size_t most);
+    void eviction_done() noexcept { under_pressure_ = false; }
+
+    /// on_room() will be called for whatever becomes free or evictable from now on, once.
+    void ask_for_room() noexcept { room_wanted_ = true; }
+    /// Whether anything is staged or locked, that is, whether there is anything to wait for.
+    [[nodiscard]] bool anything_held() const;
+
+    /// Refuses reservations and discards commits from now on.
+    void close();
+
+    [[nodiscard]] l1_status status() const;
+    [[nodiscard]] std::uint64_t capacity_bytes() const noexcept { return allocator_.capacity_bytes(); }
+    /// What one object of this size takes.
+    [[nodiscard]] std::uint64_t rounded(std::uint64_t bytes) const noexcept { return allocator_.rounded(bytes); }
+
+    /// Counts everything anew and compares; the first fact that does not hold asserts.
+    void check() const;
+
+private:
+    friend class read_lease;
+    friend class write_lease;
+    friend class l1_pins;
+    using slot = write_lease::slot;
+
+    struct key_of_entry {
+        using type = object_key;
+        const object_key& operator()(const l1_entry& e) const noexcept { return e.key; }
+    };
+    using index = boost::intrusive::unordered_set<
+        l1_entry,
+        boost::intrusive::member_hook<l1_entry, boost::intrusive::unordered_set_member_hook<>, &l1_entry::index_hook>,
+        boost::intrusive::key_of_value<key_of_entry>, boost::intrusive::hash<std::hash<object_key>>,
+        boost::intrusive::power_2_buckets<true>>;
+
+    template <class Stage>
+    [[nodiscard]] std::optional<write_lease> reserve(std::span<const object_key> keys, write_mode mode,
+                                                     on_shortage shortage, Stage&& stage_one);
+
+    // Calls of the leases.
+    [[nodiscard]] std::span<std::byte> bytes(const l1_entry& entry) const noexcept
+    {
+        return {arena_.data() + entry.memory->offset, entry.bytes};
+    }
+    void commit(std::vector<slot>& slots, write_mode mode, const bitmap* filled);
+    void discard(std::vector<slot> slots) noexcept;
+    void release(std::vector<l1_entry*> held, std::uint32_t readers) noexcept;
+    [[nodiscard]] static read_lease to_lease(l1_pins pins);
+
+    // Under the mutex.
+    [[nodiscard]] l1_entry* find(const object_key& key);
+    [[nodiscard]] layout_record& record(const memory_layout& layout);
+    [[nodiscard]] l1_error stage(slot& s, const memory_layout& layout, bool temporary);
+    void publish(l1_entry& entry);
+    void hide(l1_entry& entry) noexcept;
+    void free(l1_entry& entry) noexcept;
+    void unstage(l1_entry& entry) noexcept;
+    void discard(l1_entry& entry) noexcept; // and counts it
+    void lock(l1_entry& entry, std::uint32_t readers) noexcept;
+    void unlock(l1_entry& entry, std::uint32_t readers);
+    bool evict_one() noexcept;
+    void grow_index() noexcept;
+    /// Keeps the peak; true if the use is above the high watermark.
+    [[nodiscard]] bool note_use() noexcept;
+
+    /// What has to be told to the listener once the mutex is free.
+    void tell_room() noexcept;
+    void tell_pressure(bool pressed) noexcept;
+
+    arena arena_;
+    const std::uint64_t high_watermark_;
+    std::weak_ptr<l1_listener> listener_;
+
+    mutable std::mutex mutex_;
+    allocator allocator_;
+    slab<l1_entry> entries_;
+    std::unordered_map<std::uint64_t, layout_record> layouts_; // by fingerprint
+    std::vector<index::bucket_type> buckets_;
+    index index_;
+    std::unique_ptr<eviction_policy> policy_;
+    std::vector<std::vector<l1_entry*>> spare_held_; // so that a lease on a hit allocates nothing
+    l1_status counts_;                               // all but what the allocator knows
+    bool closed_ = false;
+
+    std::atomic<bool> commits_wanted_ = false;
+    std::atomic<bool> room_wanted_ = false;
+    std::atomic<bool> under_pressure_ = false;
+};
+
+} // namespace terrace

@@ -1,0 +1,597 @@
+#include "support/world.hpp"
+
+#include <boost/asio/use_future.hpp>
+#include <thread>
+
+using namespace terrace;
+using namespace terrace::test;
+using namespace std::chrono_literals;
+
+TEST_CASE("prefetch: brings what L2 has into L1 and locks it for the caller")
+{
+    world w;
+    w.put("a b c");
+    {
+        auto hits = w.run(w.prefetch("a b c"));
+        CHECK(hits.prefix_hits == 3);
+        CHECK(hits.l1_hits == 0);
+        CHECK(hits.l2_hits == 3);
+        CHECK(hits.found.all());
+        CHECK(words(hits.lease) == "a b c");
+        CHECK(intact(hits.lease));
+        CHECK(w.l1().locked_objects == 3);
+    }
+    CHECK(w.l2.total_locks() == 0);
+    w.close();
+}
+
+TEST_CASE("prefetch: an object after a gap is worth nothing")
+{
+    world w;
+    w.put("a b d"); // "c" is missing
+    SUBCASE("only the prefix is loaded")
+    {
+        auto hits = w.run(w.prefetch("a b c d"));
+        CHECK(hits.prefix_hits == 2);
+        CHECK(hits.found == bitmap::first(2, 4));
+        CHECK(words(w.l2.loaded) == "a b");
+        CHECK_FALSE(w.resident("d"));
+    }
+    SUBCASE("what lies after it is unlocked before the load, not at the end")
+    {
+        w.l2.loads.shut();
+        auto hits = w.start(w.prefetch("a b c d"));
+        CHECK(w.l2.total_locks() == 2);
+        CHECK(w.l2.locks[key("d").to_string()] == 0);
+        w.l2.loads.open();
+        w.settle();
+        CHECK(hits.take().prefix_hits == 2);
+    }
+    SUBCASE("the first key missing means no hit at all")
+    {
+        auto hits = w.run(w.prefetch("x a b"));
+        CHECK(hits.prefix_hits == 0);
+        CHECK(hits.lease.empty());
+        CHECK(w.l2.load_calls == 0);
+    }
+    SUBCASE("under the sparse rule it counts all the same")
+    {
+        auto hits = w.run(w.manager.prefetch(w.request("a b c d").set_trim(trim_rule::sparse)));
+        CHECK(hits.prefix_hits == 2);
+        CHECK(words(hits.lease) == "a b d");
+        CHECK_FALSE(hits.found.test(2));
+    }
+    w.close();
+}
+
+TEST_CASE("prefetch: L1 is looked at first, and L2 is asked only for the rest")
+{
+    world w;
+    w.write("a c");
+    w.l2.objects.clear();
+    SUBCASE("everything in L1: no adapter hears of it")
+    {
+        auto hits = w.run(w.prefetch("a"));
+        CHECK(hits.l1_hits == 1);
+        CHECK(intact(hits.lease));
+        CHECK(w.l2.lookup_calls == 0);
+    }
+    SUBCASE("what is resident after an L2 prefix extends it")
+    {
+        w.put("b");
+        auto hits = w.run(w.prefetch("a b c"));
+        CHECK(words(w.l2.looked_up) == "b");
+        CHECK(hits.prefix_hits == 3);
+        CHECK(hits.l1_hits == 2);
+        CHECK(hits.l2_hits == 1);
+        CHECK(words(hits.lease) == "a b c");
+        CHECK(intact(hits.lease));
+    }
+    SUBCASE("what is resident after a gap is left unlocked")
+    {
+        auto hits = w.run(w.prefetch("a b c"));
+        CHECK(hits.prefix_hits == 1);
+        CHECK(w.l1().locks == 1);
+    }
+    SUBCASE("what is resident under another layout is not a hit")
+    {
+        auto other = w.run(w.manager.prefetch({keys("a"), memory_layout{{tensor{{object_bytes / 2}, dtype::f16}}}}));
+        CHECK(other.prefix_hits == 0);
+    }
+    w.close();
+}
+
+TEST_CASE("prefetch: several adapters")
+{
+    world w{{.adapters = 3}};
+    SUBCASE("what they have together is one hit")
+    {
+        w.put(*w.adapters[0], "a d");
+        w.put(*w.adapters[1], "b");
+        w.put(*w.adapters[2], "c");
+        auto hits = w.run(w.prefetch("a b c d"));
+        CHECK(hits.prefix_hits == 4);
+        CHECK(intact(hits.lease));
+    }
+    SUBCASE("what several have is loaded from the lowest index only")
+    {
+        w.put(*w.adapters[1], "a b");
+        w.put(*w.adapters[2], "a b");
+        CHECK(w.run(w.prefetch("a b")).prefix_hits == 2);
+        CHECK(words(w.adapters[1]->loaded) == "a b");
+        CHECK(w.adapters[2]->load_calls == 0);
+    }
+    SUBCASE("one that throws costs its own hits only")
+    {
+        w.put(*w.adapters[0], "a b");
+        w.put(*w.adapters[1], "a");
+        w.adapters[0]->lookup_throws = true;
+        CHECK(w.run(w.prefetch("a b")).prefix_hits == 1);
+        CHECK(w.manager.status().adapters[0].errors == 1);
+    }
+    SUBCASE("one whose load throws costs its own hits only")
+    {
+        w.put(*w.adapters[0], "b");
+        w.put(*w.adapters[1], "a");
+        w.adapters[0]->load_throws = true;
+        CHECK(w.run(w.prefetch("a b")).prefix_hits == 1);
+        CHECK(w.manager.status().adapters[0].errors == 1);
+        CHECK(w.manager.status().prefetch.failed_loads == 1);
+    }
+    SUBCASE("one that answers with a bitmap of another size is not believed")
+    {
+        w.put(*w.adapters[0], "a");
+        w.put(*w.adapters[1], "a");
+        w.adapters[0]->wrong_size = true;
+        auto hits = w.run(w.prefetch("a b"));
+        CHECK(hits.prefix_hits == 1);
+        CHECK(w.adapters[1]->load_calls == 1);
+        CHECK(w.manager.status().adapters[0].errors == 1);
+    }
+    SUBCASE("one that hangs is waited for no longer than its lookup timeout, and asked to unlock what it found late")
+    {
+        w.put(*w.adapters[0], "a b");
+        w.put(*w.adapters[1], "a");
+        w.adapters[0]->lookups.shut();
+        auto hits = w.start(w.prefetch("a b"));
+        w.pass(adapter_options{}.lookup_timeout - 1ms);
+        CHECK_FALSE(hits.done());
+        w.pass(1ms);
+        CHECK(hits.take().prefix_hits == 1);
+        CHECK(w.manager.status().adapters[0].timeouts == 1);
+        w.adapters[0]->lookups.open();
+        w.settle();
+        CHECK(w.adapters[0]->total_locks() == 0);
+        CHECK(w.manager.status().prefetch.in_flight == 0);
+    }
+    SUBCASE("none is left locked by what it does not load")
+    {
+        for (auto& adapter : w.adapters)
+            w.put(*adapter, "a b d");
+        (void)w.run(w.prefetch("a b c d"));
+        for (auto& adapter : w.adapters)
+            CHECK(adapter->total_locks() == 0);
+    }
+    w.close();
+}
+
+TEST_CASE("prefetch: a load that fails after the lookup said yes shortens the prefix")
+{
+    world w;
+    w.put("a b c");
+    w.l2.broken = {key("b").to_string()};
+    SUBCASE("what was loaded before it is the hit, what was loaded after it holds no lock")
+    {
+        auto hits = w.run(w.prefetch("a b c"));
+        CHECK(hits.prefix_hits == 1);
+        CHECK(words(hits.lease) == "a");
+        CHECK(intact(hits.lease));
+        CHECK(w.l1().locks == 1);
+        CHECK(w.manager.status().prefetch.failed_loads == 1);
+    }
+    SUBCASE("its buffer is never seen by a reader")
+    {
+        (void)w.run(w.prefetch("a b c"));
+        CHECK(w.manager.read(keys("b")).empty());
+    }
+    SUBCASE("under the sparse rule the others count")
+    {
+        auto hits = w.run(w.manager.prefetch(w.request("a b c").set_trim(trim_rule::sparse)));
+        CHECK(words(hits.lease) == "a c");
+    }
+    w.close();
+}
+
+TEST_CASE("prefetch: temporary objects go with their last reader, retained ones stay")
+{
+    SUBCASE("the default policy's are temporary")
+    {
+        world w;
+        w.put("a");
+        {
+            auto hits = w.run(w.prefetch("a"));
+            auto other = w.run(w.prefetch("a")); // a hit in L1: one reader more
+            CHECK(other.l1_hits == 1);
+            hits.lease = {};
+            CHECK(intact(other.lease));
+            CHECK(w.resident("a"));
+        }
+        CHECK_FALSE(w.resident("a"));
+        CHECK(w.l1().used_bytes == 0);
+        w.close();
+    }
+    SUBCASE("the retain policy's stay")
+    {
+        world w{{.prefetch_policy = "retain"}};
+        w.put("a");
+        (void)w.run(w.prefetch("a"));
+        CHECK(w.resident("a"));
+        w.close();
+    }
+}
+
+TEST_CASE("prefetch: each of several readers releases on its own")
+{
+    world w;
+    w.put("b");
+    w.write("a");
+    auto hits = w.run(w.manager.prefetch(w.request("a b").set_readers(3)));
+    CHECK(w.l1().locks == 6);
+    auto readers = hits.lease.split();
+    REQUIRE(readers.size() == 3);
+    CHECK(hits.lease.empty());
+    readers.pop_back();
+    CHECK(w.l1().locks == 4);
+    readers.pop_back();
+    CHECK(intact(readers.front()));
+    CHECK(w.resident("b"));
+    readers.pop_back();
+    CHECK(w.l1().locks == 0);
+    CHECK_FALSE(w.resident("b")); // temporary
+    CHECK(w.resident("a"));
+    w.close();
+}
+
+TEST_CASE("prefetch: a warm request leaves its objects in L1, unlocked and retained")
+{
+    world w;
+    w.put("a b");
+    auto hits = w.run(w.manager.prefetch(w.request("a b").set_lock(lock_mode::no)));
+    CHECK(hits.prefix_hits == 2);
+    CHECK(hits.lease.empty());
+    CHECK(w.l1().locks == 0);
+    CHECK(w.resident("a b"));
+    w.close();
+}
+
+TEST_CASE("prefetch: too little L1 memory trims the hit, it does not fail")
+{
+    world w{{.l1_objects = 3}};
+    w.put("a b c d e");
+    SUBCASE("an empty L1 of three objects serves three")
+    {
+        auto hits = w.run(w.prefetch("a b c d e"));
+        CHECK(hits.prefix_hits == 3);
+        CHECK(intact(hits.lease));
+        CHECK(w.l2.total_locks() == 0);
+    }
+    SUBCASE("what others read is not evicted for it")
+    {
+        auto others = w.run(w.prefetch("e d"));
+        auto hits = w.run(w.prefetch("a b c"));
+        CHECK(hits.prefix_hits == 1);
+        CHECK(intact(others.lease));
+    }
+    SUBCASE("what nobody reads is")
+    {
+        w.write("x y z");
+        auto hits = w.run(w.prefetch("a b c"));
+        CHECK(hits.prefix_hits == 3);
+        CHECK(w.l1().evicted_objects == 3);
+    }
+    SUBCASE("memory that stores hold is waited for")
+    {
+        w.l2.stores.shut();
+        w.write("x y z");
+        auto hits = w.start(w.prefetch("a b c"));
+        CHECK_FALSE(hits.done());
+        w.l2.stores.open();
+        w.settle();
+        CHECK(hits.take().prefix_hits == 3);
+    }
+    SUBCASE("but not for longer than the room timeout")
+    {
+        w.l2.stores.shut();
+        w.write("x y");
+        auto hits = w.start(w.prefetch("a b c"));
+        w.pass(config{}.prefetch_room_timeout);
+        CHECK(hits.take().prefix_hits == 1);
+        w.l2.stores.open();
+        w.settle();
+    }
+    w.close();
+}
+
+TEST_CASE("prefetch: cancelled, it answers at once, and its buffers stay until the adapter has let go of them")
+{
+    world w;
+    w.put("a b");
+    SUBCASE("in the lookup")
+    {
+        w.l2.lookups.shut();
+        auto hits = w.start(w.prefetch("a b"));
+        hits.cancel();
+        w.settle();
+        CHECK(hits.was_aborted());
+        w.l2.lookups.open();
+        w.settle();
+        CHECK(w.l2.total_locks() == 0);
+    }
+    SUBCASE("in the load")
+    {
+        w.l2.loads.shut();
+        auto hits = w.start(w.prefetch("a b"));
+        hits.cancel();
+        w.settle();
+        CHECK(hits.was_aborted());
+        CHECK(w.l1().staged_objects == 2);
+        CHECK(w.l1().locks == 0);
+        CHECK(w.l2.total_locks() == 2); // the load goes on
+        w.l2.loads.open();
+        w.settle();
+        CHECK(w.l1().staged_objects == 0);
+        CHECK(w.l2.total_locks() == 0);
+    }
+    SUBCASE("while it waits for room")
+    {
+        world full{{.l1_objects = 2}};
+        full.put("a b");
+        full.l2.stores.shut();
+        full.write("x y");
+        auto hits = full.start(full.prefetch("a b"));
+        hits.cancel();
+        full.settle();
+        CHECK(hits.was_aborted());
+        CHECK(full.l2.total_locks() == 0);
+        full.l2.stores.open();
+        full.settle();
+        full.close();
+    }
+    w.close();
+}
+
+TEST_CASE("prefetch: at its deadline the caller gets what is usable by then")
+{
+    auto policy = late_load_policy::admit;
+    bool admitted = true;
+    SUBCASE("what arrives late is admitted unlocked") {}
+    SUBCASE("or discarded, where the configuration says so")
+    {
+        policy = late_load_policy::discard;
+        admitted = false;
+    }
+    world w{{.adapters = 2, .late_loads = policy}};
+    w.put(*w.adapters[0], "a");
+    w.put(*w.adapters[1], "b");
+    w.adapters[1]->loads.shut();
+    auto hits = w.start(w.manager.prefetch(w.request("a b").set_deadline(w.time->now() + 10ms)));
+    CHECK_FALSE(hits.done());
+    w.pass(10ms);
+    auto result = hits.take();
+    CHECK(result.timed_out);
+    CHECK(result.prefix_hits == 1);
+    CHECK(result.latency == 10ms);
+    CHECK(intact(result.lease));
+    CHECK(w.l1().staged_objects == 1); // the late load owns it
+    w.adapters[1]->loads.open();
+    w.settle();
+    CHECK(w.l1().staged_objects == 0);
+    CHECK(w.resident("b") == admitted);
+    CHECK(w.l1().locks == 1);
+    result.lease = {};
+    w.close();
+}
+
+TEST_CASE("prefetch: a deadline that passes in the lookup leaves the hits in L1")
+{
+    world w;
+    w.write("a");
+    w.l2.lookups.shut();
+    auto hits = w.start(w.manager.prefetch(w.request("a b").set_deadline(w.time->now() + 10ms)));
+    w.pass(10ms);
+    CHECK(hits.take().prefix_hits == 1);
+    w.l2.lookups.open();
+    w.settle();
+    CHECK(w.l2.total_locks() == 0);
+    w.close();
+}
+
+TEST_CASE("prefetch: an adapter that hangs in a load is left behind at its load timeout, and keeps its buffers")
+{
+    world w;
+    w.put("a");
+    w.l2.loads.shut();
+    auto hits = w.start(w.prefetch("a"));
+    w.pass(adapter_options{}.load_timeout);
+    CHECK(hits.take().prefix_hits == 0);
+    CHECK(w.l1().staged_objects == 1);
+    CHECK(w.l1().used_bytes == object_bytes);
+    w.l2.loads.open();
+    w.settle();
+    CHECK(w.l1().staged_objects == 0);
+    w.close();
+}
+
+TEST_CASE("prefetch: two requests for one key both get it, in one copy")
+{
+    world w;
+    w.put("a");
+    w.l2.loads.shut();
+    auto first = w.start(w.prefetch("a"));
+    auto second = w.start(w.prefetch("a"));
+    w.l2.loads.open();
+    w.settle();
+    auto a = first.take();
+    auto b = second.take();
+    CHECK(a.prefix_hits == 1);
+    CHECK(b.prefix_hits == 1);
+    CHECK(a.lease.bytes(0).data() == b.lease.bytes(0).data());
+    CHECK(w.l1().resident_objects == 1);
+    CHECK(w.l1().locks == 2);
+    a.lease = {};
+    CHECK(intact(b.lease));
+    b.lease = {};
+    w.close();
+}
+
+TEST_CASE("prefetch: without adapters only L1 answers")
+{
+    world w{{.adapters = 0}};
+    w.write("a");
+    CHECK(w.run(w.prefetch("a b")).prefix_hits == 1);
+    w.close();
+}
+
+TEST_CASE("prefetch: bad requests are refused at the door, and nothing has changed")
+{
+    world w;
+    w.put("a b");
+    const auto refused = [&](prefetch_request r, const char* why) {
+        CHECK_THROWS_WITH_AS(w.run(w.manager.prefetch(std::move(r))), doctest::Contains(why), std::invalid_argument);
+    };
+    refused(w.request("a b a"), "stands twice, at 0 and 2");
+    refused({{key("a"), object_key{}}, w.layout}, "key 1 of 2 is empty");
+    refused({keys("a"), memory_layout{}}, "the layout has 0 bytes");
+    refused(w.request("a").set_readers(0), "0 readers; expected 1 to 128");
+    refused(w.request("a").set_readers(129), "129 readers; expected 1 to 128");
+    refused(w.request("a").set_deadline(w.time->now()), "the deadline passed 0 ns ago");
+    CHECK(w.manager.status().prefetch.requests == 0);
+    CHECK(w.l2.lookup_calls == 0);
+    w.close();
+}
+
+TEST_CASE("prefetch: a lookup counts and pins, and moves nothing")
+{
+    world w{{.l1_objects = 2}};
+    w.write("a");
+    w.put("b d");
+    auto ticket = w.run(w.manager.lookup(w.request("a b c d").set_readers(2)));
+    CHECK(ticket.hits() == 2);
+    CHECK(ticket.prefix_hits() == 2);
+    CHECK(w.l2.load_calls == 0);
+    CHECK(w.l1().locks == 2);
+    CHECK(w.l2.total_locks() == 1);
+    SUBCASE("what it pins in L1 is not evicted")
+    {
+        auto lease = w.manager.reserve_write(keys("x y"), w.layout);
+        CHECK(lease.leading() == 1);
+        CHECK(w.resident("a"));
+    }
+    SUBCASE("load() runs the rest with the same readers")
+    {
+        auto hits = w.run(ticket.load());
+        CHECK(hits.prefix_hits == 2);
+        CHECK(intact(hits.lease));
+        CHECK(hits.lease.readers() == 2);
+        CHECK(ticket.hits() == 0);
+        CHECK(w.run(ticket.load()).prefix_hits == 0); // spent
+    }
+    SUBCASE("dropping it unpins")
+    {
+        ticket = {};
+        w.settle();
+    }
+    ticket = {};
+    w.settle();
+    CHECK(w.l1().locks == 0);
+    CHECK(w.l2.total_locks() == 0);
+    w.close();
+}
+
+TEST_CASE("prefetch: submitted, it runs on its own")
+{
+    world w;
+    w.put("a b");
+    w.l2.loads.shut();
+    auto handle = w.manager.submit_prefetch(w.request("a b c"));
+    CHECK_FALSE(handle.lookup_hits());
+    w.settle();
+    SUBCASE("its hits are known before a byte is loaded, and its result is given once")
+    {
+        CHECK(handle.lookup_hits() == 2);
+        CHECK_FALSE(handle.poll());
+        w.l2.loads.open();
+        w.settle();
+        auto result = handle.poll();
+        REQUIRE(result);
+        CHECK(result->prefix_hits == 2);
+        CHECK(intact(result->lease));
+        CHECK_FALSE(handle.poll());
+    }
+    SUBCASE("it can be waited for")
+    {
+        auto waiter = w.start(handle.wait());
+        CHECK_FALSE(waiter.done());
+        w.l2.loads.open();
+        w.settle();
+        CHECK(waiter.take().prefix_hits == 2);
+    }
+    SUBCASE("who gives up waiting does not stop it")
+    {
+        auto waiter = w.start(handle.wait());
+        waiter.cancel();
+        w.settle();
+        CHECK(waiter.was_aborted());
+        w.l2.loads.open();
+        w.settle();
+        CHECK(handle.poll()->prefix_hits == 2);
+    }
+    SUBCASE("dropping the handle cancels it and releases what it brings")
+    {
+        handle = {};
+        w.settle();
+        CHECK(w.l1().locks == 0);
+        w.l2.loads.open();
+    }
+    w.l2.loads.open();
+    w.settle();
+    w.close();
+}
+
+TEST_CASE("prefetch: callable from another thread's executor, with futures and with callbacks")
+{
+    world w;
+    w.put("a");
+    std::optional<prefetch_result> by_callback;
+    w.manager.async_prefetch(w.request("a"), [&](std::exception_ptr error, prefetch_result result) {
+        CHECK_FALSE(error);
+        by_callback = std::move(result);
+    });
+    auto by_future = w.manager.async_prefetch(w.request("a"), asio::use_future);
+    w.settle();
+    CHECK(by_callback->prefix_hits == 1);
+    auto result = by_future.get();
+    CHECK(result.prefix_hits == 1);
+
+    asio::io_context other{1};
+    std::thread::id engine_thread;
+    auto crossing = [&]() -> asio::awaitable<std::size_t> {
+        auto hits = co_await w.manager.prefetch(w.request("a"));
+        CHECK(std::this_thread::get_id() != engine_thread);
+        co_return hits.prefix_hits;
+    };
+    auto future = asio::co_spawn(other, crossing(), asio::use_future);
+    auto guard = asio::make_work_guard(w.io);
+    std::thread engine{[&] {
+        engine_thread = std::this_thread::get_id();
+        w.io.restart();
+        w.io.run();
+    }};
+    other.run();
+    CHECK(future.get() == 1);
+    guard.reset();
+    engine.join();
+    result.lease = {};
+    by_callback.reset();
+    w.close();
+}
