@@ -1,0 +1,313 @@
+#include "support/world.hpp"
+
+#include <boost/system/system_error.hpp>
+
+using namespace terrace;
+using namespace terrace::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+template <class T>
+bool threw(started<T>& call, errc why)
+{
+    try {
+        (void)call.take();
+    } catch (const boost::system::system_error& e) {
+        return e.code() == why;
+    }
+    return false;
+}
+
+} // namespace
+
+TEST_CASE("close: an idle engine closes at once, and its adapters with it")
+{
+    world w{{.adapters = 2}};
+    w.write("a");
+    w.close();
+    CHECK(w.adapters[0]->closed);
+    CHECK(w.adapters[1]->closed);
+    w.run(w.manager.close()); // again: nothing to do
+}
+
+TEST_CASE("close: in each phase of a prefetch it lets started I/O finish, and then nothing is left")
+{
+    world w{{.l1_objects = 2}};
+    w.put("a b");
+    gate* held = nullptr;
+    SUBCASE("lookup") { held = &w.l2.lookups; }
+    SUBCASE("reserve")
+    {
+        held = &w.l2.stores;
+        w.l2.stores.shut();
+        w.write("x y");
+    }
+    SUBCASE("load") { held = &w.l2.loads; }
+    SUBCASE("unlock") { held = &w.l2.unlocks; }
+    held->shut();
+    auto hits = w.start(w.prefetch("a b"));
+    auto closing = w.start(w.manager.close());
+    const bool had_its_answer = held == &w.l2.unlocks;
+    REQUIRE(hits.done()); // the request is answered at once
+    if (had_its_answer)
+        CHECK(hits.take().prefix_hits == 2);
+    else
+        CHECK(threw(hits, errc::closed));
+    CHECK_FALSE(closing.done()); // the I/O is not
+    CHECK_FALSE(w.l2.closed);
+    held->open();
+    w.settle();
+    CHECK(closing.take());
+    CHECK(w.l2.closed);
+    check_nothing_left(w);
+}
+
+TEST_CASE("close: lets started stores finish, starts none, and counts what it drops")
+{
+    adapter_options one_at_a_time;
+    one_at_a_time.stores_in_flight = 1;
+    world w{{.adapter = one_at_a_time}};
+    w.l2.stores.shut();
+    w.write("a");
+    w.write("b c");
+    auto closing = w.start(w.manager.close());
+    CHECK_FALSE(closing.done());
+    w.l2.stores.open();
+    w.settle();
+    CHECK(closing.take());
+    CHECK(words(w.l2.stored) == "a");
+    CHECK(w.manager.status().store.dropped_objects == 2);
+    check_nothing_left(w);
+}
+
+TEST_CASE("close: whoever waits is answered")
+{
+    world w{{.l1_objects = 1}};
+    w.l2.stores.shut();
+    w.write("a");
+    auto room = w.start(w.manager.reserve_write_when_free(keys("b"), w.layout, w.time->now() + 1h));
+    auto flush = w.start(w.manager.flush());
+    auto handle = w.manager.submit_prefetch(w.request("c"));
+    w.settle();
+    auto closing = w.start(w.manager.close());
+    CHECK(threw(room, errc::closed));
+    CHECK(threw(flush, errc::closed));
+    w.l2.stores.open();
+    w.settle();
+    CHECK(closing.take());
+    check_nothing_left(w);
+}
+
+TEST_CASE("close: afterwards everything is refused, and nothing changes")
+{
+    world w;
+    w.put("a");
+    auto staged = w.manager.reserve_write(keys("s"), w.layout);
+    auto held = w.run(w.prefetch("a"));
+    w.run(w.manager.close());
+    auto prefetch = w.start(w.prefetch("a"));
+    CHECK(threw(prefetch, errc::closed));
+    auto lookup = w.start(w.manager.lookup(w.request("a")));
+    CHECK(threw(lookup, errc::closed));
+    auto flush = w.start(w.manager.flush());
+    CHECK(threw(flush, errc::closed));
+    CHECK_THROWS_AS((void)w.manager.submit_prefetch(w.request("a")), boost::system::system_error);
+    CHECK_THROWS_AS(w.manager.add_adapter(std::make_unique<scripted_adapter>(w.adapters[0])),
+                    boost::system::system_error);
+    CHECK(w.manager.reserve_write(keys("b"), w.layout).ok(0) == l1_error::closed);
+    CHECK(w.manager.read(keys("a")).empty());
+    staged.commit();
+    CHECK(w.manager.status().l1.staged_objects == 0);
+    CHECK(intact(held.lease)); // a lease in a caller's hands stays valid
+    CHECK(w.l1().locks == 1);
+    held.lease = {};
+    check_nothing_left(w);
+}
+
+TEST_CASE("close: a ticket that outlives it gives its locks back all the same")
+{
+    world w;
+    w.put("a");
+    auto ticket = w.run(w.manager.lookup(w.request("a")));
+    w.run(w.manager.close());
+    CHECK(w.manager.status().prefetch.l2_locks == 1);
+    auto load = w.start(ticket.load());
+    CHECK(threw(load, errc::closed));
+    ticket = {};
+    w.settle();
+    CHECK(w.manager.status().prefetch.l2_locks == 0);
+}
+
+TEST_CASE("close: an adapter that never ends is given up on, and keeps its buffers")
+{
+    world w;
+    w.put("a");
+    w.l2.loads.shut();
+    auto hits = w.start(w.prefetch("a"));
+    auto closing = w.start(w.manager.close());
+    w.pass(config{}.close_timeout);
+    CHECK_FALSE(closing.done());
+    w.pass(config{}.close_timeout);
+    CHECK(threw(closing, errc::close_timed_out));
+    CHECK_FALSE(w.l2.closed); // it is told nothing that is not true
+    CHECK(w.l1().staged_objects == 1);
+    w.l2.loads.open();
+    w.settle();
+    CHECK(w.l1().staged_objects == 0);
+}
+
+TEST_CASE("close: who gives up waiting for it does not stop it")
+{
+    world w;
+    w.l2.stores.shut();
+    w.write("a");
+    auto first = w.start(w.manager.close());
+    first.cancel();
+    w.settle();
+    CHECK(first.was_aborted());
+    auto second = w.start(w.manager.close());
+    CHECK_FALSE(second.done());
+    w.l2.stores.open();
+    w.settle();
+    CHECK(second.take());
+    check_nothing_left(w);
+}
+
+TEST_CASE("a manager destroyed without close() stops what runs, and its I/O keeps its memory until it ends")
+{
+    asio::io_context io{1};
+    auto script = std::make_shared<scripted_adapter::script>();
+    script->objects[key("a").to_string()] = payload(key("a"));
+    script->loads.shut();
+    prefetch_handle handle;
+    {
+        config cfg;
+        cfg.l1.capacity_bytes = 4 * object_bytes;
+        cfg.clock = std::make_shared<manual_clock>();
+        storage_manager manager{io.get_executor(), cfg};
+        manager.add_adapter(std::make_unique<scripted_adapter>(script));
+        handle = manager.submit_prefetch({keys("a"), memory_layout::bytes(object_bytes)});
+        io.poll();
+        CHECK(script->in_flight == 1);
+    }
+    io.restart();
+    io.poll();
+    CHECK_FALSE(script->destroyed);
+    CHECK_THROWS_AS((void)handle.poll(), boost::system::system_error);
+    script->loads.open(); // it writes into L1 now: the address sanitizer would see if that were gone
+    io.restart();
+    io.poll();
+    CHECK(script->in_flight == 0);
+    CHECK(script->total_locks() == 0);
+    handle = {};
+    CHECK(script->destroyed);
+}
+
+TEST_CASE("an io_context that ends under a running engine takes it along")
+{
+    auto script = std::make_shared<scripted_adapter::script>();
+    script->objects[key("a").to_string()] = payload(key("a"));
+    prefetch_handle handle;
+    {
+        asio::io_context io{1};
+        config cfg;
+        cfg.l1.capacity_bytes = 4 * object_bytes;
+        storage_manager manager{io.get_executor(), cfg};
+        manager.add_adapter(std::make_unique<scripted_adapter>(script));
+        script->lookups.shut();
+        handle = manager.submit_prefetch({keys("a"), memory_layout::bytes(object_bytes)});
+        io.poll();
+        CHECK(script->in_flight == 1);
+        script->lookups = {}; // the device forgets the call: its coroutine ends with the gate
+        handle = {};
+    }
+    CHECK(script->in_flight == 0);
+}
+
+TEST_CASE("adapters come and go while the engine runs")
+{
+    world w{{.adapters = 2}};
+    w.put(*w.adapters[0], "a");
+    w.put(*w.adapters[1], "b");
+    SUBCASE("removal waits for what is in flight, and starts nothing more")
+    {
+        w.adapters[0]->loads.shut();
+        auto hits = w.start(w.prefetch("a b"));
+        auto removed = w.start(w.manager.remove_adapter(w.ids[0]));
+        CHECK_FALSE(removed.done());
+        CHECK(w.run(w.prefetch("b")).prefix_hits == 1);
+        CHECK(words(w.adapters[0]->looked_up) == "a b");
+        w.adapters[0]->loads.open();
+        w.settle();
+        CHECK(removed.take());
+        CHECK(hits.take().prefix_hits == 2);
+        CHECK(w.adapters[0]->closed);
+        CHECK(w.manager.status().adapters.size() == 1);
+    }
+    SUBCASE("what is queued for it is dropped and counted")
+    {
+        w.adapters[0]->stores.shut();
+        for (const char* word : {"p", "q", "r", "s", "t"}) // four in flight, one queued
+            w.write(word);
+        auto removed = w.start(w.manager.remove_adapter(w.ids[0]));
+        CHECK(w.manager.status().store.dropped_objects == 1);
+        w.adapters[0]->stores.open();
+        w.settle();
+        CHECK(removed.take());
+        CHECK(words(w.adapters[1]->stored) == "p q r s t");
+    }
+    SUBCASE("one that is not there cannot go")
+    {
+        w.run(w.manager.remove_adapter(w.ids[0]));
+        auto again = w.start(w.manager.remove_adapter(w.ids[0]));
+        CHECK(threw(again, errc::unknown_adapter));
+    }
+    SUBCASE("one that comes takes part from then on")
+    {
+        auto fresh = std::make_shared<scripted_adapter::script>();
+        w.put(*fresh, "c");
+        w.manager.add_adapter(std::make_unique<scripted_adapter>(fresh));
+        CHECK(w.run(w.prefetch("a b c")).prefix_hits == 3);
+    }
+    SUBCASE("who gives up waiting for a removal does not stop it")
+    {
+        w.adapters[0]->closing.shut();
+        auto removed = w.start(w.manager.remove_adapter(w.ids[0]));
+        removed.cancel();
+        w.settle();
+        CHECK(removed.was_aborted());
+        w.adapters[0]->closing.open();
+        w.settle();
+        CHECK(w.adapters[0]->destroyed);
+    }
+    w.close();
+}
+
+TEST_CASE("bad configuration is refused with the value and what was expected")
+{
+    asio::io_context io;
+    const auto refused = [&](auto change, const char* why) {
+        config cfg;
+        cfg.l1.capacity_bytes = 1 << 20;
+        change(cfg);
+        CHECK_THROWS_WITH_AS(storage_manager(io.get_executor(), cfg), doctest::Contains(why), std::invalid_argument);
+    };
+    refused([](config& c) { c.l1.capacity_bytes = 100; }, "l1.capacity_bytes is 100; expected 4096");
+    refused([](config& c) { c.l1.alignment_bytes = 100; }, "l1.alignment_bytes is 100; expected a power of two");
+    refused([](config& c) { c.eviction.high_watermark = 1.5; }, "eviction.high_watermark is 1.5");
+    refused([](config& c) { c.eviction.low_watermark = 0.99; }, "eviction.low_watermark is 0.99; expected 0 to");
+    refused([](config& c) { c.eviction.policy = "mru"; }, "'mru' is unknown; expected lru or none");
+    refused([](config& c) { c.prefetch = nullptr; }, "prefetch is null");
+    refused([](config& c) { c.close_timeout = {}; }, "close_timeout is 0; expected more than 0 ms");
+    CHECK_THROWS_WITH_AS(prefetch_policy::make("x"), doctest::Contains("expected default or retain"),
+                         std::invalid_argument);
+    CHECK_THROWS_WITH_AS(store_policy::make("x"), doctest::Contains("expected default or skip_l1"),
+                         std::invalid_argument);
+    world w;
+    adapter_options bad;
+    bad.load_timeout = std::chrono::milliseconds{-1};
+    CHECK_THROWS_WITH_AS(w.manager.add_adapter(std::make_unique<scripted_adapter>(w.adapters[0]), bad),
+                         doctest::Contains("load_timeout is -1"), std::invalid_argument);
+    CHECK_THROWS_WITH_AS(w.manager.add_adapter(nullptr), doctest::Contains("null"), std::invalid_argument);
+}
