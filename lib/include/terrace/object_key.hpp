@@ -92,11 +92,13 @@ public:
     {
         std::array<std::uint64_t, 6> w;
         std::memcpy(w.data(), this, sizeof w);
-        // Chunk hashes are digests or plain numbers; a multiply and a fold serves both. Constants: splitmix64.
-        std::uint64_t h = (w[0] ^ (w[1] << 1) ^ (w[2] << 2) ^ (w[3] << 3)) * 0x9e3779b97f4a7c15U;
-        h ^= (w[4] * 0xbf58476d1ce4e5b9U) ^ (w[5] * 0x94d049bb133111ebU);
-        h *= 0xbf58476d1ce4e5b9U;
-        return h ^ (h >> 29);
+        // Chunk hashes are digests, or plain numbers that differ in few bits: the words are summed, each under an odd
+        // factor of its own, and every bit of the sum reaches every bit of the result. Finaliser: MurmurHash3.
+        std::uint64_t h = w[0] + w[1] * 0x9e3779b97f4a7c15U + w[2] * 0xbf58476d1ce4e5b9U + w[3] * 0x94d049bb133111ebU +
+                          w[4] * 0xd6e8feb86659fd93U + w[5] * 0xa0761d6478bd642fU;
+        h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdU;
+        h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53U;
+        return h ^ (h >> 33);
     }
 
     friend bool operator==(const object_key& a, const object_key& b) noexcept

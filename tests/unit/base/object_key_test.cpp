@@ -319,3 +319,20 @@ TEST_CASE("intern_table: a full table takes no more, and still knows what it has
     CHECK(table.id("b") == 2);
     CHECK(table.text(1) == "a");
 }
+
+TEST_CASE("object_key: keys that differ in few bits spread over a power of two of buckets as random ones would")
+{
+    constexpr std::size_t buckets = 1 << 14;
+    const auto used = [](auto key_of) {
+        std::set<std::size_t> seen;
+        for (std::uint32_t i = 0; i < buckets; ++i)
+            seen.insert(key_of(i).hash_code() % buckets);
+        return seen.size();
+    };
+    const std::size_t expected = buckets * 6 / 10; // at random: 1 - 1/e of them
+    const object_key base{"m", chunk_hash::from_number(1)};
+    CHECK(used([&](std::uint32_t i) { return base.with_hash(chunk_hash::from_number(i)); }) > expected);
+    CHECK(used([&](std::uint32_t i) { return base.with_hash(chunk_hash::from_number(std::uint64_t{i} << 40)); }) >
+          expected);
+    CHECK(used([&](std::uint32_t i) { return object_key{"m", base.hash(), i}; }) > expected);
+}
