@@ -127,9 +127,9 @@ void engine::check(const prefetch_request& request) const
     check_layout("prefetch", request.layout());
     check_readers("prefetch", request.readers());
     if (request.deadline() && *request.deadline() <= context.clock->now())
-        throw std::invalid_argument(fmt::format(
-            "prefetch: the deadline passed {} ns ago; expected one in the future of the engine's clock",
-            std::chrono::nanoseconds{context.clock->now() - *request.deadline()}.count()));
+        throw std::invalid_argument(
+            fmt::format("prefetch: the deadline passed {} ns ago; expected one in the future of the engine's clock",
+                        std::chrono::nanoseconds{context.clock->now() - *request.deadline()}.count()));
 }
 
 void engine::throw_if_closed() const
@@ -183,8 +183,8 @@ asio::awaitable<void> engine::remove_adapter(adapter_id id)
 {
     auto slot = context.adapters.take(id);
     if (slot == nullptr)
-        throw boost::system::system_error{errc::unknown_adapter, fmt::format("remove_adapter: id {}",
-                                                                             static_cast<std::uint32_t>(id))};
+        throw boost::system::system_error{errc::unknown_adapter,
+                                          fmt::format("remove_adapter: id {}", static_cast<std::uint32_t>(id))};
     if (context.adapters.snapshot()->empty())
         context.l1->offer_commits(false);
     stores.leave(*slot);

@@ -69,7 +69,7 @@ private:
 
     const std::chrono::milliseconds close_timeout_;
     std::atomic<std::uint32_t> last_adapter_ = 0;
-    std::atomic<bool> refusing_ = false; // any thread
+    std::atomic<bool> refusing_ = false;  // any thread
     std::atomic<life> life_ = life::open; // changed on the executor
     event closed_;
     std::exception_ptr close_error_;

@@ -28,8 +28,7 @@ std::shared_ptr<prefetch_task> prefetch_task::start(std::shared_ptr<engine> owne
             task->finish(aborted(), {});
             return;
         }
-        task->running_ = owner->context.spawn(
-            [&](task_scope::task&) { return task->run(owner, std::move(request)); });
+        task->running_ = owner->context.spawn([&](task_scope::task&) { return task->run(owner, std::move(request)); });
         if (task->cancelled_) // by whoever saw the lookup end, before spawn() returned
             task->cancel();
     });

@@ -56,11 +56,10 @@ write_lease storage_manager::reserve_write(std::span<const object_key> keys, con
 }
 
 asio::awaitable<write_lease> storage_manager::reserve_write_when_free(std::vector<object_key> keys,
-                                                                      memory_layout layout,
-                                                                      clock::time_point deadline, write_mode mode)
+                                                                      memory_layout layout, clock::time_point deadline,
+                                                                      write_mode mode)
 {
-    return engine::cross(engine_,
-                         engine_->reserve_write_when_free(std::move(keys), std::move(layout), deadline, mode));
+    return engine::cross(engine_, engine_->reserve_write_when_free(std::move(keys), std::move(layout), deadline, mode));
 }
 
 void storage_manager::start_reserve_write(std::vector<object_key> keys, memory_layout layout,

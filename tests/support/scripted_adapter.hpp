@@ -48,9 +48,9 @@ public:
         bool load_throws = false;
         bool store_throws = false;
         bool unlock_throws = false;
-        bool wrong_size = false;           ///< answers with bitmaps of the wrong size
-        std::set<std::string> broken;      ///< found, but their loads fail
-        std::set<std::string> unstorable;  ///< their stores fail
+        bool wrong_size = false;          ///< answers with bitmaps of the wrong size
+        std::set<std::string> broken;     ///< found, but their loads fail
+        std::set<std::string> unstorable; ///< their stores fail
 
         // What has happened.
         std::map<std::string, int> locks;

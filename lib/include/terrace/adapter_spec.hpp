@@ -26,8 +26,8 @@ public:
 
     /// The option's value, which is thereby known; nothing if it was not given.
     [[nodiscard]] std::optional<std::string> take(const std::string& option);
-    [[nodiscard]] std::optional<std::uint64_t> take_bytes(const std::string& option);   ///< as parse_bytes()
-    [[nodiscard]] std::optional<std::uint64_t> take_count(const std::string& option);   ///< a plain number
+    [[nodiscard]] std::optional<std::uint64_t> take_bytes(const std::string& option); ///< as parse_bytes()
+    [[nodiscard]] std::optional<std::uint64_t> take_count(const std::string& option); ///< a plain number
     [[nodiscard]] std::optional<std::chrono::nanoseconds> take_duration(const std::string& option); ///< 10us, 5ms, 2s
 
     /// Throws if an option is left that nobody took, naming it and those that were asked for.
@@ -43,8 +43,9 @@ private:
     std::string known_; // the options asked for, for the error message
 };
 
-/// "4096", "64KiB", "1.5GiB", "20GB": a number with a unit of 1000 (kB, MB, GB, TB) or 1024 (KiB, MiB, GiB, TiB; also K,
-/// M, G, T), case ignored. Throws std::invalid_argument for anything else, and for what is not a whole number of bytes.
+/// "4096", "64KiB", "1.5GiB", "20GB": a number with a unit of 1000 (kB, MB, GB, TB) or 1024 (KiB, MiB, GiB, TiB; also
+/// K, M, G, T), case ignored. Throws std::invalid_argument for anything else, and for what is not a whole number of
+/// bytes.
 [[nodiscard]] std::uint64_t parse_bytes(std::string_view text);
 
 /// The largest unit of 1024 that keeps the number readable: "64 KiB", "1.5 GiB".

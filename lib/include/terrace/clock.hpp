@@ -2,8 +2,8 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/intrusive/set_hook.hpp>
 #include <boost/intrusive/set.hpp>
+#include <boost/intrusive/set_hook.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>

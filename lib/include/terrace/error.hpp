@@ -4,7 +4,8 @@
 #include <boost/system/result.hpp>
 
 /// Boost.Asio's namespace, as terrace's public headers name it.
-namespace boost::asio {}
+namespace boost::asio {
+}
 
 namespace terrace {
 
@@ -39,4 +40,5 @@ enum class errc {
 } // namespace terrace
 
 template <>
-struct boost::system::is_error_code_enum<terrace::errc> : std::true_type {};
+struct boost::system::is_error_code_enum<terrace::errc> : std::true_type {
+};

@@ -12,8 +12,8 @@ namespace terrace {
 /// What an eviction policy knows of a resident object. Its hook and its mark are the policy's to use.
 struct evictable {
     object_key key;
-    std::uint64_t bytes = 0;                             ///< memory that evicting it frees
-    boost::intrusive::list_member_hook<> eviction_hook;  ///< membership in one of the policy's lists
+    std::uint64_t bytes = 0;                            ///< memory that evicting it frees
+    boost::intrusive::list_member_hook<> eviction_hook; ///< membership in one of the policy's lists
 };
 
 /// Decides which resident object leaves first. Pure decisions: no I/O, no clock, no lock of its own.

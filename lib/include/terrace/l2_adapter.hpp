@@ -71,7 +71,7 @@ class adapter_status {
 public:
     adapter_status() = default;
 
-    std::string name;                 ///< type and place, as "file:/var/cache/terrace"
+    std::string name; ///< type and place, as "file:/var/cache/terrace"
     adapter_health health = adapter_health::healthy;
     std::string problem;              ///< the latest error, empty if there was none
     std::uint64_t objects = 0;        ///< stored

@@ -48,7 +48,7 @@ struct store_status {
     std::uint64_t in_flight = 0;      ///< batches that an adapter works on
     std::uint64_t stored_objects = 0; ///< one for each target
     std::uint64_t stored_bytes = 0;
-    std::uint64_t failed_objects = 0; ///< an adapter could not store them
+    std::uint64_t failed_objects = 0;  ///< an adapter could not store them
     std::uint64_t dropped_objects = 0; ///< queued when the engine closed or the adapter left
 };
 

@@ -60,8 +60,8 @@ void check_layout(std::string_view operation, const memory_layout& layout)
 void check_readers(std::string_view operation, std::uint32_t readers)
 {
     if (readers < 1 || readers > prefetch_request::max_readers)
-        throw std::invalid_argument(fmt::format("{}: {} readers; expected 1 to {}", operation, readers,
-                                                prefetch_request::max_readers));
+        throw std::invalid_argument(
+            fmt::format("{}: {} readers; expected 1 to {}", operation, readers, prefetch_request::max_readers));
 }
 
 } // namespace terrace::detail

@@ -20,8 +20,7 @@ namespace terrace {
 class task_scope {
 public:
     /// One running coroutine, as seen from inside it and from whoever may want to stop it. It outlives its frames.
-    class task
-        : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+    class task : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
     public:
         /// Asks the coroutine to stop.
         void cancel() { signal_.emit(asio::cancellation_type::terminal); }

@@ -56,11 +56,11 @@ std::shared_ptr<adapter_slot> adapter_set::take(adapter_id id)
 adapter_call::adapter_call(std::shared_ptr<adapter_slot> slot, counter adapter_slot::*kind, clock& clock,
                            std::chrono::milliseconds timeout, task_scope::task& me, std::function<void()> on_timeout)
     : slot_{std::move(slot)}, me_{me}, on_timeout_{std::move(on_timeout)}, alarm_{clock, [this] {
-          ++slot_->timeouts;
-          if (on_timeout_)
-              on_timeout_();
-          me_.cancel();
-      }}
+                                                                                      ++slot_->timeouts;
+                                                                                      if (on_timeout_)
+                                                                                          on_timeout_();
+                                                                                      me_.cancel();
+                                                                                  }}
 {
     ++((*slot_).*kind);
     ++slot_->in_flight;

@@ -44,16 +44,17 @@ struct flow_counters {
 class flow_context {
 public:
     flow_context(asio::any_io_executor ex, std::shared_ptr<terrace::clock> c, std::shared_ptr<l1_cache> cache)
-        : executor{std::move(ex)}, clock{std::move(c)}, l1{std::move(cache)}, idle_{executor}, tasks{executor, idle_, counters.internal_errors}
+        : executor{std::move(ex)}, clock{std::move(c)}, l1{std::move(cache)}, idle_{executor},
+          tasks{executor, idle_, counters.internal_errors}
     {
     }
 
-    const asio::any_io_executor executor;          // any thread
-    const std::shared_ptr<terrace::clock> clock;   // any thread for now()
-    const std::shared_ptr<l1_cache> l1;            // any thread
-    adapter_set adapters;                          // any thread
-    flow_counters counters;                        // any thread for reading
-    std::weak_ptr<void> owner;                     // set once
+    const asio::any_io_executor executor;        // any thread
+    const std::shared_ptr<terrace::clock> clock; // any thread for now()
+    const std::shared_ptr<l1_cache> l1;          // any thread
+    adapter_set adapters;                        // any thread
+    flow_counters counters;                      // any thread for reading
+    std::weak_ptr<void> owner;                   // set once
 
 private:
     event idle_; // the last request or the last task has ended
@@ -113,9 +114,9 @@ public:
     {
         bool late = false;
         terrace::clock::alarm alarm{*clock, [this, &late] {
-                               late = true;
-                               idle_.notify_all();
-                           }};
+                                        late = true;
+                                        idle_.notify_all();
+                                    }};
         alarm.set(deadline);
         while (busy() && !late)
             co_await idle_.wait();

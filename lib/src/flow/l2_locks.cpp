@@ -21,8 +21,8 @@ asio::awaitable<void> unlock_keys(flow_context& context, std::shared_ptr<adapter
 } // namespace
 
 l2_locks::l2_locks(flow_context& context, std::shared_ptr<adapter_slot> slot, key_list keys, bitmap held)
-    : owner_{context.owner.lock()}, context_{&context}, slot_{std::move(slot)}, keys_{std::move(keys)},
-      held_{std::move(held)}
+    : owner_{context.owner.lock()}, context_{&context}, slot_{std::move(slot)}, keys_{std::move(keys)}, held_{std::move(
+                                                                                                            held)}
 {
     context_->counters.l2_locks += held_.count();
 }
@@ -56,9 +56,12 @@ void l2_locks::keep_only(const bitmap& wanted)
 void l2_locks::unlock(const bitmap& which)
 {
     auto keys = gather<std::vector<object_key>, object_key>(*keys_, which);
-    asio::dispatch(context_->executor, [owner = owner_, context = context_, slot = slot_, keys = std::move(keys)]() mutable {
-        context->spawn([&](task_scope::task& me) { return unlock_keys(*context, std::move(slot), std::move(keys), me); });
-    });
+    asio::dispatch(context_->executor,
+                   [owner = owner_, context = context_, slot = slot_, keys = std::move(keys)]() mutable {
+                       context->spawn([&](task_scope::task& me) {
+                           return unlock_keys(*context, std::move(slot), std::move(keys), me);
+                       });
+                   });
 }
 
 } // namespace terrace

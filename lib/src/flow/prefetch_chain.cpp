@@ -90,9 +90,8 @@ asio::awaitable<void> prefetch_chain::look_up_in_l2(pinned_request& request)
     running_calls calls;
     stop_on_exit leaving{calls}; // an answer that comes after the deadline is of no use
     for (std::size_t i = 0; i < adapters->size(); ++i)
-        calls.push_back(context_.spawn([&](task_scope::task& me) {
-            return look_up_in((*adapters)[i], request.keys, missing, place, i, me);
-        }));
+        calls.push_back(context_.spawn(
+            [&](task_scope::task& me) { return look_up_in((*adapters)[i], request.keys, missing, place, i, me); }));
     const bool in_time = co_await all_settled(*place, request.deadline, turn);
     request.timed_out = !in_time;
 
@@ -121,15 +120,12 @@ asio::awaitable<void> prefetch_chain::look_up_in_l2(pinned_request& request)
 }
 
 asio::awaitable<void> prefetch_chain::look_up_in(std::shared_ptr<adapter_slot> slot, key_list keys, bitmap missing,
-                                                 std::shared_ptr<lookups> place, std::size_t call,
-                                                 task_scope::task& me)
+                                                 std::shared_ptr<lookups> place, std::size_t call, task_scope::task& me)
 {
-    adapter_call running{slot,
-                         &adapter_slot::lookups,
-                         *context_.clock,
-                         slot->options().lookup_timeout,
-                         me,
-                         [&place, call] { place->give_up(call); }};
+    adapter_call running{
+        slot, &adapter_slot::lookups, *context_.clock, slot->options().lookup_timeout, me, [&place, call] {
+            place->give_up(call);
+        }};
     counted in_flight{context_.counters.prefetch_in_flight};
     try {
         std::vector<object_key> some;
@@ -260,12 +256,9 @@ asio::awaitable<void> prefetch_chain::load_from(l2_locks locks, load_part part, 
                                                 std::shared_ptr<loads> place, std::size_t call, task_scope::task& me)
 {
     const auto slot = locks.slot();
-    adapter_call running{slot,
-                         &adapter_slot::loads,
-                         *context_.clock,
-                         slot->options().load_timeout,
-                         me,
-                         [&place, call] { place->give_up(call); }};
+    adapter_call running{slot, &adapter_slot::loads, *context_.clock, slot->options().load_timeout, me, [&place, call] {
+                             place->give_up(call);
+                         }};
     counted in_flight{context_.counters.prefetch_in_flight};
     const std::size_t objects = part.staged.size();
     part.loaded = bitmap{objects};

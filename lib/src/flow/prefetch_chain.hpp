@@ -43,8 +43,7 @@ struct pinned_request {
 /// Threads    the engine's executor
 class prefetch_chain {
 public:
-    prefetch_chain(flow_context& context, room_queue& room, std::function<bool()> stores_hold_memory,
-                   const config& cfg)
+    prefetch_chain(flow_context& context, room_queue& room, std::function<bool()> stores_hold_memory, const config& cfg)
         : context_{context}, room_{room}, stores_hold_memory_{std::move(stores_hold_memory)}, policy_{cfg.prefetch},
           late_loads_{cfg.late_loads}, room_timeout_{cfg.prefetch_room_timeout}
     {

@@ -75,8 +75,8 @@ private:
 
     std::set<std::uint64_t> outstanding_; // numbers of the batches that are not done
     std::uint64_t last_batch_ = 0;
-    counter batches_; // committed and outstanding
-    event changed_;   // a batch is done
+    counter batches_;                                   // committed and outstanding
+    event changed_;                                     // a batch is done
     std::map<adapter_id, std::shared_ptr<lane>> lanes_; // the last member: its jobs' batches use the others
 };
 

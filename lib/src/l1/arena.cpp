@@ -21,7 +21,8 @@ std::uint64_t round_up(std::uint64_t n, std::uint64_t to)
 arena::arena(const l1_config& cfg) : size_{round_up(cfg.capacity_bytes, page)}
 {
     mapped_bytes_ = size_ + huge_page; // room to start at a huge page
-    mapping_ = ::mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    mapping_ =
+        ::mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapping_ == MAP_FAILED)
         throw std::system_error(errno, std::system_category(), fmt::format("cannot map {} bytes for L1", size_));
     const auto start = reinterpret_cast<std::uintptr_t>(mapping_);

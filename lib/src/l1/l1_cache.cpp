@@ -31,8 +31,8 @@ constexpr std::size_t spare_capacity = 4096; // entries; larger ones go back to 
 
 l1_cache::l1_cache(const l1_config& cfg, std::unique_ptr<eviction_policy> policy, std::uint64_t high_watermark_bytes)
     : arena_{cfg}, high_watermark_{high_watermark_bytes}, allocator_{arena_.size_bytes(), cfg.alignment_bytes},
-      buckets_(first_buckets), index_{index::bucket_traits{buckets_.data(), buckets_.size()}},
-      policy_{std::move(policy)}
+      buckets_(first_buckets), index_{index::bucket_traits{buckets_.data(), buckets_.size()}}, policy_{
+                                                                                                   std::move(policy)}
 {
     spare_held_.reserve(spare_vectors);
     ASAN_POISON_MEMORY_REGION(arena_.data(), arena_.size_bytes());

@@ -42,8 +42,8 @@ struct l1_entry : evictable {
     boost::intrusive::unordered_set_member_hook<> index_hook; // linked: resident
     memory_block* memory = nullptr;
     layout_record* layout = nullptr;
-    std::uint32_t readers = 0;     // locks
-    bool temporary = false;        // freed with its last reader
+    std::uint32_t readers = 0; // locks
+    bool temporary = false;    // freed with its last reader
 };
 
 /// What L1 tells the flows. Called after the critical section, on the thread that caused it; nothing may throw.
@@ -108,9 +108,8 @@ public:
         give_up,      ///< holds nothing, and answers nothing
     };
     /// storage_manager::reserve_write(); the keys have been checked.
-    [[nodiscard]] std::optional<write_lease> reserve_write(std::span<const object_key> keys,
-                                                           const memory_layout& layout, write_mode mode,
-                                                           on_shortage shortage);
+    [[nodiscard]] std::optional<write_lease>
+    reserve_write(std::span<const object_key> keys, const memory_layout& layout, write_mode mode, on_shortage shortage);
     /// Stages memory for objects that are to be loaded. Clear bits of `retained` will be temporary.
     [[nodiscard]] std::optional<write_lease> stage_for_load(std::span<const object_key> keys,
                                                             const memory_layout& layout, const bitmap& retained,

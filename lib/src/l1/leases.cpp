@@ -9,12 +9,18 @@ namespace terrace {
 std::string_view to_string(l1_error e) noexcept
 {
     switch (e) {
-    case l1_error::none: return "none";
-    case l1_error::already_resident: return "already_resident";
-    case l1_error::not_resident: return "not_resident";
-    case l1_error::out_of_memory: return "out_of_memory";
-    case l1_error::larger_than_l1: return "larger_than_l1";
-    case l1_error::closed: return "closed";
+    case l1_error::none:
+        return "none";
+    case l1_error::already_resident:
+        return "already_resident";
+    case l1_error::not_resident:
+        return "not_resident";
+    case l1_error::out_of_memory:
+        return "out_of_memory";
+    case l1_error::larger_than_l1:
+        return "larger_than_l1";
+    case l1_error::closed:
+        return "closed";
     }
     return "unknown";
 }

@@ -7,11 +7,10 @@
 namespace terrace {
 namespace {
 
-using eviction_list =
-    boost::intrusive::list<evictable,
-                           boost::intrusive::member_hook<evictable, boost::intrusive::list_member_hook<>,
-                                                         &evictable::eviction_hook>,
-                           boost::intrusive::constant_time_size<false>>;
+using eviction_list = boost::intrusive::list<
+    evictable,
+    boost::intrusive::member_hook<evictable, boost::intrusive::list_member_hook<>, &evictable::eviction_hook>,
+    boost::intrusive::constant_time_size<false>>;
 
 /// Holds only what nobody reads, in order of release: picking a victim never walks past a locked object.
 class lru final : public eviction_policy {
@@ -24,10 +23,7 @@ public:
         if (object.eviction_hook.is_linked())
             acquire(object);
     }
-    [[nodiscard]] evictable* victim() noexcept override
-    {
-        return by_release_.empty() ? nullptr : &by_release_.front();
-    }
+    [[nodiscard]] evictable* victim() noexcept override { return by_release_.empty() ? nullptr : &by_release_.front(); }
 
 private:
     eviction_list by_release_; // the earliest first

@@ -36,15 +36,24 @@ TEST_CASE("close: in each phase of a prefetch it lets started I/O finish, and th
     world w{{.l1_objects = 2}};
     w.put("a b");
     gate* held = nullptr;
-    SUBCASE("lookup") { held = &w.l2.lookups; }
+    SUBCASE("lookup")
+    {
+        held = &w.l2.lookups;
+    }
     SUBCASE("reserve")
     {
         held = &w.l2.stores;
         w.l2.stores.shut();
         w.write("x y");
     }
-    SUBCASE("load") { held = &w.l2.loads; }
-    SUBCASE("unlock") { held = &w.l2.unlocks; }
+    SUBCASE("load")
+    {
+        held = &w.l2.loads;
+    }
+    SUBCASE("unlock")
+    {
+        held = &w.l2.unlocks;
+    }
     held->shut();
     auto hits = w.start(w.prefetch("a b"));
     auto closing = w.start(w.manager.close());

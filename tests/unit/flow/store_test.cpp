@@ -35,7 +35,10 @@ TEST_CASE("store: every adapter gets everything, each on a lease of its own")
     w.write("a b");
     CHECK(words(w.adapters[0]->stored) == "a b");
     CHECK(w.l1().locks > 0);
-    SUBCASE("the slow one keeps the objects from being evicted") { CHECK(w.manager.clear(clear_mode::unlocked) == 0); }
+    SUBCASE("the slow one keeps the objects from being evicted")
+    {
+        CHECK(w.manager.clear(clear_mode::unlocked) == 0);
+    }
     SUBCASE("erased meanwhile, they are stored all the same")
     {
         w.manager.erase(keys("a b"));

@@ -81,8 +81,14 @@ TEST_CASE("allocator: neighbours that are free are one")
     auto blocks = fill(a, 4096);
     REQUIRE(blocks.size() == 4);
     std::ranges::sort(blocks, {}, &memory_block::offset);
-    SUBCASE("freed from the left") { a.free(*blocks[1]), a.free(*blocks[2]); }
-    SUBCASE("freed from the right") { a.free(*blocks[2]), a.free(*blocks[1]); }
+    SUBCASE("freed from the left")
+    {
+        a.free(*blocks[1]), a.free(*blocks[2]);
+    }
+    SUBCASE("freed from the right")
+    {
+        a.free(*blocks[2]), a.free(*blocks[1]);
+    }
     CHECK(a.largest_free_bytes() == 8 * kib);
     a.free(*blocks[0]);
     a.free(*blocks[3]);

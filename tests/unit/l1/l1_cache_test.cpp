@@ -259,8 +259,14 @@ TEST_CASE("L1: erased or cleared while it is read, an object is hidden at once a
     small_l1 l1;
     l1.write("a b");
     auto lease = l1.read("a");
-    SUBCASE("erase") { CHECK(l1.cache->erase(keys("a b c")) == bitmap::first(2, 3)); }
-    SUBCASE("clear by force") { CHECK(l1.cache->clear(clear_mode::force) == 2); }
+    SUBCASE("erase")
+    {
+        CHECK(l1.cache->erase(keys("a b c")) == bitmap::first(2, 3));
+    }
+    SUBCASE("clear by force")
+    {
+        CHECK(l1.cache->clear(clear_mode::force) == 2);
+    }
     CHECK_FALSE(l1.has("a"));
     CHECK_FALSE(l1.has("b"));
     CHECK(intact(lease));
@@ -394,10 +400,18 @@ TEST_CASE("L1: its counts agree with what it holds after any sequence of operati
     };
     for (int step = 0; step < 20'000; ++step) {
         switch (random() % 8) {
-        case 0: writes.push_back(l1.reserve(some_keys(), static_cast<write_mode>(random() % 3))); break;
-        case 1: reads.push_back(l1.read(some_keys(), 1 + static_cast<std::uint32_t>(random() % 3))); break;
-        case 2: drop(reads); break;
-        case 3: drop(writes); break;
+        case 0:
+            writes.push_back(l1.reserve(some_keys(), static_cast<write_mode>(random() % 3)));
+            break;
+        case 1:
+            reads.push_back(l1.read(some_keys(), 1 + static_cast<std::uint32_t>(random() % 3)));
+            break;
+        case 2:
+            drop(reads);
+            break;
+        case 3:
+            drop(writes);
+            break;
         case 4:
             if (!writes.empty()) {
                 small_l1::fill(writes.back());
@@ -408,7 +422,9 @@ TEST_CASE("L1: its counts agree with what it holds after any sequence of operati
             if (random() % 20 == 0)
                 l1.cache->clear(random() % 2 != 0 ? clear_mode::force : clear_mode::unlocked);
             break;
-        case 6: (void)l1.cache->erase(keys(some_keys())); break;
+        case 6:
+            (void)l1.cache->erase(keys(some_keys()));
+            break;
         case 7:
             for (const auto& lease : reads)
                 REQUIRE(intact(lease));
@@ -431,8 +447,12 @@ TEST_CASE("L1: threads may read, write, erase and release at once")
         for (int step = 0; step < 4'000; ++step) {
             const auto word = std::string(1, static_cast<char>('a' + random() % 20));
             switch (random() % 4) {
-            case 0: l1.write(word, write_mode::all); break;
-            case 1: (void)l1.cache->erase(keys(word)); break;
+            case 0:
+                l1.write(word, write_mode::all);
+                break;
+            case 1:
+                (void)l1.cache->erase(keys(word));
+                break;
             default: {
                 auto lease = l1.read(word, 2);
                 auto parts = lease.split();
