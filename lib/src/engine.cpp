@@ -3,6 +3,7 @@
 #include "base/batch.hpp"
 
 #include <bit>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
 #include <stdexcept>
@@ -34,8 +35,13 @@ void check_config(const config& cfg)
         throw std::invalid_argument("prefetch is null; expected a prefetch_policy");
     if (cfg.store == nullptr)
         throw std::invalid_argument("store is null; expected a store_policy");
-    if (cfg.prefetch_room_timeout <= cfg.prefetch_room_timeout.zero())
-        reject("prefetch_room_timeout", cfg.prefetch_room_timeout.count(), "more than 0 ms");
+    const prefetch_limits_config& limits = cfg.prefetch_limits;
+    if (limits.requests_in_flight == 0)
+        reject("prefetch_limits.requests_in_flight", 0, "at least 1");
+    if (limits.window_bytes == 0)
+        reject("prefetch_limits.window_bytes", 0, "at least 1");
+    if (limits.room_timeout <= limits.room_timeout.zero())
+        reject("prefetch_limits.room_timeout", limits.room_timeout.count(), "more than 0 ms");
     if (cfg.close_timeout <= cfg.close_timeout.zero())
         reject("close_timeout", cfg.close_timeout.count(), "more than 0 ms");
 }
@@ -55,6 +61,7 @@ void check_adapter(const l2_adapter* adapter, const adapter_options& options)
             reject(fmt::format("add_adapter: {}", name), timeout.count(), "more than 0 ms");
     if (options.stores_in_flight == 0)
         reject("add_adapter: stores_in_flight", 0, "at least 1");
+    check(options.breaker);
 }
 
 std::uint64_t share_of(std::uint64_t bytes, double share)
@@ -114,7 +121,7 @@ std::shared_ptr<engine> engine::make(asio::any_io_executor executor, config cfg)
 engine::engine(asio::any_io_executor executor, const config& cfg)
     : context{executor, cfg.clock != nullptr ? cfg.clock : make_system_clock(executor), make_l1(cfg)}, room{context},
       stores{context, cfg.store}, chain{context, room, [this] { return stores.holds_memory(); }, cfg},
-      eviction{context, share_of(cfg.l1.capacity_bytes, cfg.eviction.low_watermark)},
+      eviction{context, share_of(cfg.l1.capacity_bytes, cfg.eviction.low_watermark)}, ledger{context.l1},
       close_timeout_{cfg.close_timeout}, closed_{executor}
 {
 }
@@ -123,8 +130,13 @@ engine::engine(asio::any_io_executor executor, const config& cfg)
 
 void engine::check(const prefetch_request& request) const
 {
-    check_keys("prefetch", request.keys());
-    check_layout("prefetch", request.layout());
+    std::vector<object_key> keys;
+    for (const key_group& group : request.groups()) {
+        check_layout("prefetch", group.layout());
+        keys.insert(keys.end(), group.keys().begin(), group.keys().end());
+    }
+    check_keys("prefetch", keys);
+    (void)request_shape{request.groups(), request.trim()}; // refuses what makes no shape
     check_readers("prefetch", request.readers());
     if (request.deadline() && *request.deadline() <= context.clock->now())
         throw std::invalid_argument(
@@ -141,8 +153,7 @@ void engine::throw_if_closed() const
 asio::awaitable<prefetch_result> engine::prefetch(prefetch_request request)
 {
     check(request);
-    auto found = co_await chain.look_up(std::move(request));
-    co_return co_await chain.load(std::move(found));
+    co_return co_await chain.prefetch(std::move(request));
 }
 
 asio::awaitable<lookup_ticket> engine::lookup(prefetch_request request)
@@ -165,6 +176,12 @@ asio::awaitable<write_lease> engine::reserve_write_when_free(std::vector<object_
     const bool never_fits = all > l1.capacity_bytes();
     std::function<bool()> worth_waiting = [&l1, never_fits] { return !never_fits && l1.anything_held(); };
     co_return co_await room.reserve(std::move(attempt), std::move(worth_waiting), deadline);
+}
+
+lookup_state::~lookup_state()
+{
+    if (run != nullptr)
+        asio::dispatch(owner->context.executor, [owner = owner, gone = std::move(run)] {});
 }
 
 // ---- adapters --------------------------------------------------------------------------------------------------
@@ -232,6 +249,7 @@ asio::awaitable<void> engine::shut_down()
         context.tasks.cancel_all(); // what did not end by itself is asked to
         idle = co_await context.idle(context.clock->now() + close_timeout_);
     }
+    ledger.release_all();
     context.l1->close();
     stores.stop(); // what was committed meanwhile
     std::exception_ptr error;
@@ -281,7 +299,10 @@ engine_status engine::status() const
     s.prefetch.l2_hit_keys = c.l2_hit_keys;
     s.prefetch.loaded_bytes = c.loaded_bytes;
     s.prefetch.failed_loads = c.failed_loads;
+    s.prefetch.joined_keys = c.joined_keys;
     s.prefetch.timed_out = c.timed_out;
+    s.prefetch.waiting = chain.waiting();
+    s.prefetch.refused = c.refused;
     s.prefetch.l2_locks = c.l2_locks;
     s.store.queued_objects = c.queued_objects;
     s.store.queued_bytes = c.queued_bytes;

@@ -5,6 +5,7 @@
 #include "flow/prefetch_chain.hpp"
 #include "flow/room_queue.hpp"
 #include "flow/store_flow.hpp"
+#include "l1/key_ledger.hpp"
 
 #include <atomic>
 #include <boost/asio/co_spawn.hpp>
@@ -61,6 +62,7 @@ public:
     store_flow stores;
     prefetch_chain chain;
     eviction_flow eviction;
+    key_ledger ledger; // any thread
 
 private:
     enum class life { open, closing, closed };
@@ -78,10 +80,16 @@ private:
 /// A lookup that a caller holds: what a lookup_ticket owns.
 class lookup_state {
 public:
-    lookup_state(std::shared_ptr<engine> e, pinned_request r) : owner{std::move(e)}, found{std::move(r)} {}
+    lookup_state(std::shared_ptr<engine> e, std::unique_ptr<prefetch_run> r)
+        : owner{std::move(e)}, hits{r->what->shape.hits(r->usable)}, found{r->usable}, run{std::move(r)}
+    {
+    }
+    ~lookup_state(); // on any thread
 
     std::shared_ptr<engine> owner;
-    pinned_request found;
+    std::size_t hits;
+    bitmap found;
+    std::unique_ptr<prefetch_run> run;
 };
 
 } // namespace terrace::detail

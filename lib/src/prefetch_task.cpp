@@ -41,16 +41,44 @@ asio::awaitable<void> prefetch_task::run(std::shared_ptr<engine> owner, prefetch
     std::exception_ptr error;
     prefetch_result result;
     try {
-        auto found = co_await owner->chain.look_up(std::move(request));
-        {
-            std::scoped_lock guard{mutex_};
-            hits_ = found.usable.count();
-        }
-        result = co_await owner->chain.load(std::move(found));
+        result = co_await owner->chain.prefetch(std::move(request), this);
     } catch (...) {
         error = std::current_exception();
     }
     finish(std::move(error), std::move(result));
+    progress_.notify_all();
+}
+
+void prefetch_task::looked_up(std::size_t hits)
+{
+    std::scoped_lock guard{mutex_};
+    hits_ = hits;
+}
+
+asio::awaitable<read_lease> prefetch_task::readable(std::shared_ptr<prefetch_task> self, std::size_t positions)
+{
+    auto owner = self->owner_.lock();
+    if (owner == nullptr)
+        throw boost::system::system_error{errc::closed};
+    auto work = self->share_readable(owner, positions);
+    co_return co_await engine::cross(owner, std::move(work));
+}
+
+asio::awaitable<read_lease> prefetch_task::share_readable(std::shared_ptr<engine> owner, std::size_t positions)
+{
+    auto self = shared_from_this();
+    while (true) {
+        if (run_ != nullptr && run_->pins.present().leading() >= std::min(positions, run_->size()))
+            co_return owner->context.l1->share(run_->pins, positions);
+        {
+            std::scoped_lock guard{mutex_};
+            if (phase_ == phase::done && !error_)
+                co_return owner->context.l1->share(result_.lease, result_.found, positions);
+            if (phase_ != phase::running)
+                co_return read_lease{};
+        }
+        co_await progress_.wait();
+    }
 }
 
 void prefetch_task::finish(std::exception_ptr error, prefetch_result result)

@@ -76,6 +76,16 @@ read_lease storage_manager::read(std::span<const object_key> keys, read_options 
     return engine_->context.l1->read(keys, options.readers);
 }
 
+void storage_manager::keep(read_lease lease)
+{
+    engine_->ledger.keep(std::move(lease));
+}
+
+void storage_manager::finish_read(std::span<const object_key> keys, std::uint32_t n)
+{
+    engine_->ledger.finish_read(keys, n);
+}
+
 bitmap storage_manager::erase(std::span<const object_key> keys)
 {
     detail::check_keys("erase", keys);
@@ -154,7 +164,7 @@ lookup_ticket::~lookup_ticket() = default;
 const bitmap& lookup_ticket::found() const noexcept
 {
     static const bitmap nothing;
-    return state_ != nullptr ? state_->found.usable : nothing;
+    return state_ != nullptr ? state_->found : nothing;
 }
 
 std::size_t lookup_ticket::hits() const noexcept
@@ -164,7 +174,7 @@ std::size_t lookup_ticket::hits() const noexcept
 
 std::size_t lookup_ticket::prefix_hits() const noexcept
 {
-    return found().leading();
+    return state_ != nullptr ? state_->hits : 0;
 }
 
 asio::awaitable<prefetch_result> lookup_ticket::load()
@@ -173,7 +183,7 @@ asio::awaitable<prefetch_result> lookup_ticket::load()
         return detail::no_result();
     auto state = std::move(state_);
     auto owner = state->owner;
-    return engine::cross(owner, owner->chain.load(std::move(state->found)));
+    return engine::cross(owner, owner->chain.load(std::move(state->run)));
 }
 
 void lookup_ticket::start_load(handler done)
@@ -215,6 +225,11 @@ std::optional<prefetch_result> prefetch_handle::poll()
 asio::awaitable<prefetch_result> prefetch_handle::wait()
 {
     return async_wait(asio::use_awaitable);
+}
+
+asio::awaitable<read_lease> prefetch_handle::readable(std::size_t positions)
+{
+    return detail::prefetch_task::readable(task_, positions);
 }
 
 void prefetch_handle::start_wait(handler done)

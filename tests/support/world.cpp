@@ -20,6 +20,7 @@ config make_config(const world_options& options, std::shared_ptr<clock> time)
     cfg.eviction.high_watermark = options.high_watermark;
     cfg.eviction.low_watermark = options.low_watermark;
     cfg.late_loads = options.late_loads;
+    cfg.prefetch_limits = options.limits;
     cfg.clock = std::move(time);
     return cfg;
 }

@@ -76,6 +76,7 @@ struct world_options {
     double high_watermark = 1; ///< no background eviction
     double low_watermark = 0.5;
     late_load_policy late_loads = late_load_policy::admit;
+    prefetch_limits_config limits = {};
     adapter_options adapter = {};
 };
 

@@ -30,6 +30,17 @@ enum class late_load_policy : std::uint8_t {
     discard, ///< it is dropped
 };
 
+/// What bounds the prefetches. A request over a limit waits: those that somebody waits for before warm ones, higher
+/// priorities before lower ones, then in order of arrival.
+struct prefetch_limits_config {
+    std::uint64_t bytes_in_flight = 0;       ///< being loaded at a time; 0: half of L1
+    std::uint32_t requests_in_flight = 256;  ///< that load at a time; >= 1
+    std::uint32_t requests_waiting = 4096;   ///< a request past that is answered with what L1 has, and counted
+    std::uint64_t window_bytes = 16ULL << 20; ///< of one adapter call: what lands together can be read together; >= 1
+    /// How long a request waits for L1 memory that stores in flight hold, before it makes do with what there is; > 0.
+    std::chrono::milliseconds room_timeout{5'000};
+};
+
 /// Everything that can be set on a storage_manager. The constructor checks it whole and names what is wrong.
 struct config {
     l1_config l1 = {};
@@ -37,15 +48,28 @@ struct config {
     std::shared_ptr<const prefetch_policy> prefetch = prefetch_policy::make("default"); ///< or a user's own
     std::shared_ptr<const store_policy> store = store_policy::make("default");          ///< or a user's own
 
+    prefetch_limits_config prefetch_limits = {};
     late_load_policy late_loads = late_load_policy::admit;
-    /// How long a prefetch waits for L1 memory that stores in flight hold, before it makes do with what there is; > 0.
-    std::chrono::milliseconds prefetch_room_timeout{5'000};
 
     /// How long close() waits for operations that adapters have in flight; > 0.
     std::chrono::milliseconds close_timeout{30'000};
 
     /// Null: the machine's steady clock.
     std::shared_ptr<terrace::clock> clock = nullptr;
+};
+
+/// When the engine leaves a failing adapter alone, and for how long.
+class breaker_options {
+public:
+    breaker_options() = default;
+
+    /// Calls that must fail one after the other, by an exception or a timeout, until no more are made; >= 1. More than
+    /// one, for a single slow answer says little.
+    std::uint32_t failures = 5;
+    /// How long no call is made; > 0. One call probes the adapter then, and the time doubles whenever that fails too.
+    std::chrono::milliseconds cool_down{1'000};
+    /// Where the doubling ends: what an adapter that works again may stay unused at most. cool_down to one day.
+    std::chrono::milliseconds max_cool_down{60'000};
 };
 
 /// How the engine treats one adapter.
@@ -62,6 +86,9 @@ public:
 
     /// Store batches that the adapter works on at a time; >= 1. The rest waits in L1, in order.
     std::uint32_t stores_in_flight = 4;
+
+    /// For lookups, loads and stores each: a full disk does not stop reads.
+    breaker_options breaker;
 };
 
 } // namespace terrace

@@ -14,17 +14,12 @@
 
 #include <terrace/bitmap.hpp>
 #include <terrace/clock.hpp>
+#include <terrace/key_group.hpp>
 #include <terrace/memory_layout.hpp>
 #include <terrace/object_key.hpp>
 #include <terrace/read_lease.hpp>
 
 namespace terrace {
-
-/// The rule that picks the usable subset of what was found.
-enum class trim_rule : std::uint8_t {
-    prefix, ///< the keys before the first gap
-    sparse, ///< everything found
-};
 
 /// Whether the objects of a prefetch are locked for the caller.
 enum class lock_mode : std::uint8_t {
@@ -39,12 +34,14 @@ class prefetch_request {
 public:
     static constexpr std::uint32_t max_readers = 128;
 
-    /// keys    in order of the prompt: the chain's head first; no key twice, none empty
+    /// keys    one for each chunk, in order of the prompt: the chain's head first; no key twice, none empty
     /// layout  of every object; not empty
     prefetch_request(std::vector<object_key> keys, memory_layout layout)
-        : keys_{std::move(keys)}, layout_{std::move(layout)}
     {
+        groups_.emplace_back(std::move(keys), std::move(layout));
     }
+    /// Several object groups over the same chunks; see key_group. A chunk counts when all it needs is there.
+    explicit prefetch_request(std::vector<key_group> groups) : groups_{std::move(groups)} {}
 
     /// How many consumers will each read, and release, the same objects: 1 to 128.
     prefetch_request& set_readers(std::uint32_t n) { return readers_ = n, *this; }
@@ -53,25 +50,26 @@ public:
     /// When to answer with what is usable by then. In the future of the engine's clock; none: the adapters' own
     /// deadlines only.
     prefetch_request& set_deadline(std::optional<clock::time_point> at) { return deadline_ = at, *this; }
+    /// Who goes first when requests wait for admission: the higher.
+    prefetch_request& set_priority(int priority) { return priority_ = priority, *this; }
     /// Appears in logs and traces.
     prefetch_request& set_trace_id(std::string id) { return trace_id_ = std::move(id), *this; }
 
-    [[nodiscard]] const std::vector<object_key>& keys() const& noexcept { return keys_; }
-    [[nodiscard]] std::vector<object_key> keys() && noexcept { return std::move(keys_); }
-    [[nodiscard]] const memory_layout& layout() const noexcept { return layout_; }
+    [[nodiscard]] const std::vector<key_group>& groups() const noexcept { return groups_; }
     [[nodiscard]] std::uint32_t readers() const noexcept { return readers_; }
     [[nodiscard]] trim_rule trim() const noexcept { return trim_; }
     [[nodiscard]] lock_mode lock() const noexcept { return lock_; }
     [[nodiscard]] std::optional<clock::time_point> deadline() const noexcept { return deadline_; }
+    [[nodiscard]] int priority() const noexcept { return priority_; }
     [[nodiscard]] const std::string& trace_id() const noexcept { return trace_id_; }
 
 private:
-    std::vector<object_key> keys_;
-    memory_layout layout_;
+    std::vector<key_group> groups_;
     std::uint32_t readers_ = 1;
     trim_rule trim_ = trim_rule::prefix;
     lock_mode lock_ = lock_mode::yes;
     std::optional<clock::time_point> deadline_;
+    int priority_ = 0;
     std::string trace_id_;
 };
 
@@ -81,8 +79,8 @@ public:
     prefetch_result() = default;
 
     read_lease lease;            ///< the usable objects, in order of the request; empty under lock_mode::no
-    bitmap found;                ///< bit i: key i of the request is usable
-    std::size_t prefix_hits = 0; ///< leading keys that are usable
+    bitmap found;                ///< bit i: key i of the request is usable; groups one after the other
+    std::size_t prefix_hits = 0; ///< leading chunks that are usable
     std::size_t l1_hits = 0;     ///< usable keys that were in L1 already
     std::size_t l2_hits = 0;     ///< usable keys that were loaded
     bool timed_out = false;      ///< the deadline passed before all that was found had been loaded
@@ -105,8 +103,15 @@ public:
     prefetch_handle& operator=(prefetch_handle&&) noexcept;
     ~prefetch_handle();
 
-    /// The keys that can be hit, as soon as the lookup has ended and before a byte is loaded; nothing until then.
+    /// The leading chunks that can be hit, as soon as the lookup has ended and before they are loaded; nothing until
+    /// then.
     [[nodiscard]] std::optional<std::size_t> lookup_hits() const;
+
+    /// Waits until the first `positions` keys are readable, or no more will be, and locks those of them that are, once,
+    /// for the caller alone: so that a consumer can copy the head while the tail still loads. It takes nothing from
+    /// the result. Empty after the result has been taken.
+    /// Cancelled: operation_aborted; the prefetch goes on.  Lifetime: the handle outlives the call.
+    asio::awaitable<read_lease> readable(std::size_t positions);
 
     /// The result, once it is there: moved out, by whichever of poll() and wait() asks first; nothing until then, and
     /// nothing ever after. Throws what the prefetch threw.
@@ -146,9 +151,8 @@ public:
     lookup_ticket& operator=(lookup_ticket&&) noexcept;
     ~lookup_ticket();
 
-    /// Keys that load() can make usable, and the leading ones among them.
-    [[nodiscard]] std::size_t hits() const noexcept;
-    [[nodiscard]] std::size_t prefix_hits() const noexcept;
+    [[nodiscard]] std::size_t hits() const noexcept;        ///< keys that load() can make usable
+    [[nodiscard]] std::size_t prefix_hits() const noexcept; ///< leading chunks that load() can make usable
     [[nodiscard]] const bitmap& found() const noexcept; ///< of the request's keys
 
     /// Runs the rest of the chain. The ticket is spent: it then has no hits, whatever becomes of the call.

@@ -37,7 +37,10 @@ struct prefetch_status {
     std::uint64_t l2_hit_keys = 0;
     std::uint64_t loaded_bytes = 0;
     std::uint64_t failed_loads = 0; ///< objects that lookup found and load did not bring
+    std::uint64_t joined_keys = 0;  ///< that a load of another request's brought
     std::uint64_t timed_out = 0;    ///< requests answered at their deadline
+    std::uint64_t waiting = 0;      ///< requests in line for admission
+    std::uint64_t refused = 0;      ///< requests that found the line full
     std::uint64_t l2_locks = 0;     ///< held in adapters for requests and tickets in progress
 };
 
@@ -56,6 +59,8 @@ struct store_status {
 struct adapter_entry {
     adapter_id id{};
     adapter_status self;
+    adapter_health health = adapter_health::healthy; ///< the worst of what it says itself and of its breakers
+    std::uint64_t breaker_trips = 0;                 ///< times that the engine left it alone after failures in a row
     std::uint64_t lookups = 0; ///< calls
     std::uint64_t loads = 0;
     std::uint64_t stores = 0;

@@ -93,6 +93,13 @@ public:
     /// Locks the leading keys that are resident, up to the first that is not.
     [[nodiscard]] read_lease read(std::span<const object_key> keys, read_options options = {});
 
+    /// For callers that count by key and cannot keep a lease, such as those at the other end of a wire: takes over the
+    /// lease's locks, which finish_read() releases. close() releases what is left.
+    void keep(read_lease lease);
+    /// Releases n locks of each key that keep() took over. Throws std::invalid_argument, having changed nothing, if
+    /// fewer are held of any of them.
+    void finish_read(std::span<const object_key> keys, std::uint32_t n = 1);
+
     /// Removes from L1; L2 keeps its copies. What is being read is hidden at once and freed at its last release.
     /// Bit i: key i was resident.
     bitmap erase(std::span<const object_key> keys);

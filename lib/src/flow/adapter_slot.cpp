@@ -17,6 +17,8 @@ adapter_entry adapter_slot::status() const
     e.errors = errors;
     e.timeouts = timeouts;
     e.in_flight = in_flight;
+    e.breaker_trips = lookup_breaker.trips() + load_breaker.trips() + store_breaker.trips();
+    e.health = std::max({e.self.health, lookup_breaker.health(), load_breaker.health(), store_breaker.health()});
     return e;
 }
 
@@ -53,18 +55,24 @@ std::shared_ptr<adapter_slot> adapter_set::take(adapter_id id)
     return taken;
 }
 
-adapter_call::adapter_call(std::shared_ptr<adapter_slot> slot, counter adapter_slot::*kind, clock& clock,
-                           std::chrono::milliseconds timeout, task_scope::task& me, std::function<void()> on_timeout)
-    : slot_{std::move(slot)}, me_{me}, on_timeout_{std::move(on_timeout)}, alarm_{clock, [this] {
-                                                                                      ++slot_->timeouts;
-                                                                                      if (on_timeout_)
-                                                                                          on_timeout_();
-                                                                                      me_.cancel();
-                                                                                  }}
+adapter_call::adapter_call(std::shared_ptr<adapter_slot> slot, counter adapter_slot::*kind, breaker::permit permit,
+                           clock& clock, std::chrono::milliseconds timeout, task_scope::task& me,
+                           std::function<void()> on_timeout)
+    : slot_{std::move(slot)}, me_{me}, on_timeout_{std::move(on_timeout)}, permit_{std::move(permit)}, clock_{clock},
+      alarm_{clock, [this] { time_is_up(); }}
 {
     ++((*slot_).*kind);
     ++slot_->in_flight;
     alarm_.set(clock.now() + timeout);
+}
+
+void adapter_call::time_is_up()
+{
+    ++slot_->timeouts;
+    permit_.failed(clock_.now());
+    if (on_timeout_)
+        on_timeout_();
+    me_.cancel();
 }
 
 adapter_call::~adapter_call()
@@ -74,15 +82,26 @@ adapter_call::~adapter_call()
         slot_->changed_.notify_all();
 }
 
-void adapter_call::count_exception() noexcept
+void adapter_call::succeeded() noexcept
+{
+    permit_.succeeded();
+}
+
+void adapter_call::failed() noexcept
+{
+    permit_.failed(clock_.now());
+    ++slot_->errors;
+}
+
+void adapter_call::caught() noexcept
 {
     try {
         throw;
     } catch (const boost::system::system_error& e) {
         if (e.code() != asio::error::operation_aborted)
-            ++slot_->errors;
+            failed();
     } catch (...) {
-        ++slot_->errors;
+        failed();
     }
 }
 

@@ -3,6 +3,7 @@
 #include "base/counter.hpp"
 #include "base/event.hpp"
 #include "base/task_scope.hpp"
+#include "flow/breaker.hpp"
 
 #include <chrono>
 #include <functional>
@@ -25,7 +26,8 @@ class adapter_slot {
 public:
     adapter_slot(const asio::any_io_executor& executor, adapter_id id, std::unique_ptr<l2_adapter> adapter,
                  adapter_options options)
-        : id_{id}, options_{options}, adapter_{std::move(adapter)}, changed_{executor}
+        : lookup_breaker{options.breaker}, load_breaker{options.breaker},
+          store_breaker{options.breaker}, id_{id}, options_{options}, adapter_{std::move(adapter)}, changed_{executor}
     {
     }
 
@@ -36,6 +38,11 @@ public:
 
     /// Waits until no call is in flight.
     asio::awaitable<void> idle();
+
+    /// One for each kind of call: what only loads cannot do must not be hidden by lookups that succeed.
+    breaker lookup_breaker;
+    breaker load_breaker;
+    breaker store_breaker;
 
     counter lookups;
     counter loads;
@@ -75,17 +82,24 @@ private:
 class adapter_call {
 public:
     /// on_timeout  tells whoever waits that no answer will come in time
-    adapter_call(std::shared_ptr<adapter_slot> slot, counter adapter_slot::*kind, clock& clock,
+    adapter_call(std::shared_ptr<adapter_slot> slot, counter adapter_slot::*kind, breaker::permit permit, clock& clock,
                  std::chrono::milliseconds timeout, task_scope::task& me, std::function<void()> on_timeout = {});
     ~adapter_call();
 
-    /// Counts what was thrown, unless it is that the call was asked to stop. Called in a catch block.
-    void count_exception() noexcept;
+    // How the call went: the breaker hears the first that is said, the end of its time included.
+    void succeeded() noexcept;
+    void failed() noexcept;
+    /// In a catch block: it failed, unless what was thrown is that it was asked to stop.
+    void caught() noexcept;
 
 private:
+    void time_is_up();
+
     std::shared_ptr<adapter_slot> slot_;
     task_scope::task& me_;
     std::function<void()> on_timeout_;
+    breaker::permit permit_;
+    clock& clock_;
     clock::alarm alarm_;
 };
 

@@ -26,6 +26,8 @@ struct flow_counters {
     counter loaded_bytes;
     counter failed_loads;
     counter timed_out;
+    counter joined_keys;
+    counter refused;
     counter l2_locks;
     counter prefetch_in_flight;
     counter queued_objects;

@@ -9,11 +9,12 @@ namespace {
 asio::awaitable<void> unlock_keys(flow_context& context, std::shared_ptr<adapter_slot> slot,
                                   std::vector<object_key> keys, task_scope::task& me)
 {
-    adapter_call call{slot, &adapter_slot::unlocks, *context.clock, slot->options().unlock_timeout, me};
+    adapter_call call{slot,           &adapter_slot::unlocks,         breaker::permit{},
+                      *context.clock, slot->options().unlock_timeout, me};
     try {
         co_await slot->adapter().unlock(keys);
     } catch (...) {
-        call.count_exception(); // the adapter's loss: it keeps objects that it could evict
+        call.caught(); // the adapter's loss: it keeps objects that it could evict
     }
     context.counters.l2_locks -= keys.size();
 }
@@ -51,6 +52,18 @@ void l2_locks::keep_only(const bitmap& wanted)
         return;
     held_ -= surplus;
     unlock(surplus);
+}
+
+l2_locks l2_locks::take(const bitmap& which)
+{
+    l2_locks taken;
+    taken.owner_ = owner_;
+    taken.context_ = context_;
+    taken.slot_ = slot_;
+    taken.keys_ = keys_;
+    taken.held_ = held_ & which;
+    held_ -= which;
+    return taken;
 }
 
 void l2_locks::unlock(const bitmap& which)

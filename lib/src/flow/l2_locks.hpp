@@ -35,6 +35,8 @@ public:
 
     /// Unlocks what is not in `wanted`.
     void keep_only(const bitmap& wanted);
+    /// Moves the locks of these keys into a guard of their own.
+    [[nodiscard]] l2_locks take(const bitmap& which);
 
 private:
     void unlock(const bitmap& which);

@@ -6,25 +6,6 @@
 namespace terrace {
 namespace {
 
-using running_calls = std::vector<std::weak_ptr<task_scope::task>>;
-
-/// Asks the calls that a request has started to stop, if the request leaves them behind.
-class stop_on_exit {
-public:
-    explicit stop_on_exit(running_calls& calls) : calls_{calls} {}
-    ~stop_on_exit()
-    {
-        for (auto& call : calls_)
-            if (auto running = call.lock())
-                running->cancel();
-    }
-    stop_on_exit(const stop_on_exit&) = delete;
-    stop_on_exit& operator=(const stop_on_exit&) = delete;
-
-private:
-    running_calls& calls_;
-};
-
 /// Moves bit i of `answer` to the place of the i-th set bit of `asked`.
 bitmap spread(const bitmap& answer, const bitmap& asked)
 {
@@ -34,98 +15,244 @@ bitmap spread(const bitmap& answer, const bitmap& asked)
     return result;
 }
 
+std::vector<std::uint32_t> positions_of(const bitmap& which)
+{
+    std::vector<std::uint32_t> positions;
+    positions.reserve(which.count());
+    which.for_each_set([&](std::size_t at) { positions.push_back(static_cast<std::uint32_t>(at)); });
+    return positions;
+}
+
+std::uint64_t limit_or(std::uint64_t configured, std::uint64_t otherwise)
+{
+    return configured != 0 ? configured : otherwise;
+}
+
 } // namespace
 
-template <class Answer>
-asio::awaitable<bool> prefetch_chain::all_settled(rendezvous<Answer>& place, std::optional<clock::time_point> deadline,
-                                                  flow_context::request& turn)
+prefetch_chain::prefetch_chain(flow_context& context, room_queue& room, std::function<bool()> stores_hold_memory,
+                               const config& cfg)
+    : context_{context}, room_{room}, stores_hold_memory_{std::move(stores_hold_memory)}, policy_{cfg.prefetch},
+      late_loads_{cfg.late_loads}, room_timeout_{cfg.prefetch_limits.room_timeout},
+      window_bytes_{cfg.prefetch_limits.window_bytes},
+      admission_{context,
+                 {.bytes = limit_or(cfg.prefetch_limits.bytes_in_flight, cfg.l1.capacity_bytes / 2),
+                  .requests = cfg.prefetch_limits.requests_in_flight,
+                  .waiting = cfg.prefetch_limits.requests_waiting}}
 {
+}
+
+// ---- the chain -------------------------------------------------------------------------------------------------
+
+asio::awaitable<prefetch_result> prefetch_chain::prefetch(prefetch_request request, observer* seen_by)
+{
+    auto run = begin(request);
+    if (seen_by == nullptr) {
+        co_await drive(*run, goal::loaded, nullptr);
+        co_return finish(*run);
+    }
+    struct watched {
+        watched(observer& o, prefetch_run& r) : by{o} { by.begun(r); }
+        ~watched() { by.ended(); }
+        observer& by;
+    } watching{*seen_by, *run};
+    co_await drive(*run, goal::loaded, seen_by);
+    co_return finish(*run);
+}
+
+asio::awaitable<std::unique_ptr<prefetch_run>> prefetch_chain::look_up(prefetch_request request)
+{
+    auto run = begin(request);
+    co_await drive(*run, goal::found, nullptr);
+    co_return run;
+}
+
+asio::awaitable<prefetch_result> prefetch_chain::load(std::unique_ptr<prefetch_run> run)
+{
+    context_.throw_if_stopping();
+    co_await drive(*run, goal::loaded, nullptr);
+    co_return finish(*run);
+}
+
+std::unique_ptr<prefetch_run> prefetch_chain::begin(const prefetch_request& request)
+{
+    context_.throw_if_stopping();
+    auto run = std::make_unique<prefetch_run>(request, context_.clock->now());
+    ++context_.counters.requests;
+    context_.counters.keys += run->size();
+    // L1 first, then what is on its way there; L2 is asked only for the rest.
+    const std::uint32_t readers = run->lock == lock_mode::yes ? run->readers : 1;
+    run->pins = context_.l1->pin(run->keys(), run->what->layouts, readers);
+    run->resident = run->pins.present();
+    if (!run->resident.all())
+        join_loads(*run, ~run->resident);
+    return run;
+}
+
+/// The adapters' lookups for one request. Destroying it leaves behind those that have not answered: they are asked to
+/// stop, and unlock what they find all the same.
+class prefetch_chain::lookup_round {
+public:
+    lookup_round(prefetch_chain& chain, prefetch_run& run, event& wake)
+        : adapters_{chain.context_.adapters.snapshot()}, place_{std::make_shared<lookups>(adapters_->size())},
+          here_{*place_, wake}
+    {
+        run.locks.resize(adapters_->size());
+        const bitmap missing = ~(run.pins.present() | run.claims.pending());
+        const key_list keys{run.what, &run.what->keys};
+        const auto now = chain.context_.clock->now();
+        for (std::size_t i = 0; i < adapters_->size(); ++i) {
+            const auto& slot = (*adapters_)[i];
+            // What cannot be loaded need not be found.
+            auto permit =
+                slot->load_breaker.permits(now) && missing.any() ? slot->lookup_breaker.try_begin(now) : std::nullopt;
+            if (!permit) {
+                place_->give_up(i);
+                continue;
+            }
+            calls_.push_back(chain.context_.spawn([&](task_scope::task& me) {
+                return chain.look_up_in(slot, std::move(*permit), keys, missing, place_, i, me);
+            }));
+        }
+    }
+    ~lookup_round()
+    {
+        for (auto& call : calls_)
+            if (auto running = call.lock())
+                running->cancel();
+    }
+    lookup_round(const lookup_round&) = delete;
+    lookup_round& operator=(const lookup_round&) = delete;
+
+    [[nodiscard]] bool complete() const noexcept { return place_->complete(); }
+
+    /// Hands over the answers that have come.
+    void collect(prefetch_run& run)
+    {
+        for (std::size_t i = 0; i < run.locks.size(); ++i)
+            if (auto& answer = (*place_)[i]) {
+                run.locks[i] = std::move(*answer);
+                answer.reset();
+            }
+    }
+
+private:
+    std::shared_ptr<const adapter_list> adapters_;
+    std::shared_ptr<lookups> place_;
+    lookups::attendance here_;
+    std::vector<std::weak_ptr<task_scope::task>> calls_;
+};
+
+asio::awaitable<void> prefetch_chain::drive(prefetch_run& run, goal until, observer* seen_by)
+{
+    if (run.pins.present().all()) {
+        run.usable = run.pins.present();
+        run.looked_up = true;
+        if (seen_by != nullptr)
+            seen_by->looked_up(run.what->shape.chunks());
+        co_return;
+    }
+    flow_context::request turn{context_};
+    struct attached {
+        attached(load_claims& c, event& wake) : claims{c} { claims.attach(&wake); }
+        ~attached() { claims.attach(nullptr); }
+        load_claims& claims;
+    } listening{run.claims, turn.wake()};
     bool late = false;
     clock::alarm alarm{*context_.clock, [&late, &turn] {
                            late = true;
                            turn.wake().notify_all();
                        }};
-    if (deadline && !place.complete())
-        alarm.set(*deadline);
-    while (!place.complete() && !late) {
+    std::optional<lookup_round> round;
+    if (!run.looked_up)
+        round.emplace(*this, run, turn.wake());
+    if (run.deadline)
+        alarm.set(*run.deadline);
+
+    while (true) {
         context_.throw_if_stopping();
+        (void)run.claims.take_changed();
+        const bool answered = !round || round->complete();
+        if (round)
+            round->collect(run);
+        std::vector<bitmap> chosen;
+        const bitmap planned = plan(run, chosen);
+        run.usable = run.trimmed(run.available(planned));
+        if (!run.looked_up && (answered || late || run.usable.all())) {
+            // The rest of the adapters can add nothing, or not in time; and what will not be used is given back now.
+            round.reset();
+            run.looked_up = true;
+            run.pins.keep_only(run.usable);
+            for (std::size_t i = 0; i < run.locks.size(); ++i)
+                run.locks[i].keep_only(chosen[i] & run.usable);
+            if (seen_by != nullptr)
+                seen_by->looked_up(run.what->shape.hits(run.usable));
+        }
+        if (late) {
+            run.timed_out = run.timed_out || (run.usable - run.pins.present()).any() || !answered;
+            run.claims.give_up(load_claims::if_unclaimed::finish);
+            break;
+        }
+        if (until == goal::found && run.looked_up)
+            break;
+        const bitmap to_load = (run.usable & planned) - run.pins.present() - run.claims.pending();
+        // A window moves on with every hit more: what it has to hold is known only when all have answered.
+        if (until == goal::loaded && to_load.any() && (run.looked_up || !run.what->shape.windowed())) {
+            for (bitmap& mine : chosen)
+                mine &= to_load;
+            co_await start_loads(run, std::move(chosen));
+            if (seen_by != nullptr)
+                seen_by->progressed();
+            continue; // look again: that may have taken time
+        }
+        if (run.looked_up && (run.usable & run.claims.pending()).none())
+            break;
+        if (run.claims.take_changed() || (round && round->complete() && !answered))
+            continue;
         co_await turn.wake().wait();
+        if (seen_by != nullptr)
+            seen_by->progressed();
     }
-    co_return place.complete();
+    if (until == goal::loaded)
+        run.locks.clear();
 }
 
-// ---- the first half --------------------------------------------------------------------------------------------
-
-asio::awaitable<pinned_request> prefetch_chain::look_up(prefetch_request request)
+prefetch_result prefetch_chain::finish(prefetch_run& run)
 {
-    context_.throw_if_stopping();
-    pinned_request found;
-    found.keys = std::make_shared<const std::vector<object_key>>(std::move(request).keys());
-    found.layout = request.layout();
-    found.readers = request.readers();
-    found.trim = request.trim();
-    found.lock = request.lock();
-    found.deadline = request.deadline();
-    found.started = context_.clock->now();
-    ++context_.counters.requests;
-    context_.counters.keys += found.keys->size();
-
-    // L1 first; L2 is asked only for the rest.
-    const std::uint32_t readers = found.lock == lock_mode::yes ? found.readers : 1;
-    found.pins = context_.l1->pin(*found.keys, found.layout, readers);
-    if (found.pins.present().all())
-        found.usable = found.pins.present();
+    run.claims.give_up(load_claims::if_unclaimed::stop); // what is loading for nothing, past the prefix
+    run.usable = run.trimmed(run.pins.present());
+    run.pins.keep_only(run.usable);
+    prefetch_result result;
+    result.prefix_hits = run.what->shape.hits(run.usable);
+    result.l1_hits = (run.usable & run.resident).count();
+    result.l2_hits = (run.usable - run.resident).count();
+    result.timed_out = run.timed_out;
+    result.found = std::move(run.usable);
+    if (run.lock == lock_mode::yes)
+        result.lease = std::move(run.pins).into_lease();
     else
-        co_await look_up_in_l2(found);
-    co_return found;
+        run.pins = {};
+    result.latency = context_.clock->now() - run.started;
+    context_.counters.l1_hit_keys += result.l1_hits;
+    context_.counters.l2_hit_keys += result.l2_hits;
+    if (result.timed_out)
+        ++context_.counters.timed_out;
+    return result;
 }
 
-asio::awaitable<void> prefetch_chain::look_up_in_l2(pinned_request& request)
+// ---- lookup ----------------------------------------------------------------------------------------------------
+
+asio::awaitable<void> prefetch_chain::look_up_in(std::shared_ptr<adapter_slot> slot, breaker::permit permit,
+                                                 key_list keys, bitmap missing, std::shared_ptr<lookups> place,
+                                                 std::size_t call, task_scope::task& me)
 {
-    const auto adapters = context_.adapters.snapshot();
-    const bitmap missing = ~request.pins.present();
-    flow_context::request turn{context_};
-    auto place = std::make_shared<lookups>(adapters->size());
-    lookups::attendance here{*place, turn.wake()};
-    running_calls calls;
-    stop_on_exit leaving{calls}; // an answer that comes after the deadline is of no use
-    for (std::size_t i = 0; i < adapters->size(); ++i)
-        calls.push_back(context_.spawn(
-            [&](task_scope::task& me) { return look_up_in((*adapters)[i], request.keys, missing, place, i, me); }));
-    const bool in_time = co_await all_settled(*place, request.deadline, turn);
-    request.timed_out = !in_time;
-
-    std::vector<bitmap> found(adapters->size(), bitmap{missing.size()});
-    request.locks.resize(adapters->size());
-    for (std::size_t i = 0; i < adapters->size(); ++i)
-        if (auto& answer = (*place)[i]; answer && in_time) {
-            request.locks[i] = std::move(*answer);
-            found[i] = request.locks[i].held();
-        }
-
-    const load_plan plan = policy_->select_load_plan(*request.keys, found);
-    std::vector<bitmap> chosen(adapters->size(), bitmap{missing.size()});
-    bitmap planned{missing.size()};
-    for (std::size_t i = 0; i < std::min(plan.size(), planned.size()); ++i)
-        if (const auto source = plan.source(i); source < found.size() && found[source].test(i)) {
-            chosen[source].set(i);
-            planned.set(i);
-        }
-    request.usable = trimmed(request, request.pins.present() | planned);
-
-    // What will not be used is given back now, not at the end.
-    request.pins.keep_only(request.usable);
-    for (std::size_t i = 0; i < request.locks.size(); ++i)
-        request.locks[i].keep_only(chosen[i] & request.usable);
-}
-
-asio::awaitable<void> prefetch_chain::look_up_in(std::shared_ptr<adapter_slot> slot, key_list keys, bitmap missing,
-                                                 std::shared_ptr<lookups> place, std::size_t call, task_scope::task& me)
-{
-    adapter_call running{
-        slot, &adapter_slot::lookups, *context_.clock, slot->options().lookup_timeout, me, [&place, call] {
-            place->give_up(call);
-        }};
+    adapter_call running{slot,
+                         &adapter_slot::lookups,
+                         std::move(permit),
+                         *context_.clock,
+                         slot->options().lookup_timeout,
+                         me,
+                         [&place, call] { place->give_up(call); }};
     counted in_flight{context_.counters.prefetch_in_flight};
     try {
         std::vector<object_key> some;
@@ -136,150 +263,217 @@ asio::awaitable<void> prefetch_chain::look_up_in(std::shared_ptr<adapter_slot> s
         }
         const bitmap answer = co_await slot->adapter().lookup_and_lock(asked);
         if (answer.size() == asked.size()) {
+            running.succeeded();
             l2_locks locks{context_, slot, keys, spread(answer, missing)};
             place->answer(call, std::move(locks)); // too late: they are unlocked here
         } else {
-            ++slot->errors; // an answer to another question
+            running.failed(); // an answer to another question
         }
     } catch (...) {
-        running.count_exception();
+        running.caught();
     }
     place->give_up(call);
 }
 
-bitmap prefetch_chain::trimmed(const pinned_request& request, bitmap found) const
+/// Claims what other requests are loading already.
+void prefetch_chain::join_loads(prefetch_run& run, const bitmap& candidates)
 {
-    if (request.trim == trim_rule::prefix)
-        found.keep_first(found.leading());
-    return found;
+    if (flights_.empty())
+        return;
+    auto layout = run.what->layouts.begin();
+    candidates.for_each_set([&](std::size_t at) {
+        while (at >= layout->end)
+            ++layout;
+        if (loading_object* object = flights_.find(run.keys()[at], layout->layout)) {
+            run.claims.claim(*object, at);
+            object->retained = object->retained || run.lock == lock_mode::no;
+            ++context_.counters.joined_keys;
+        }
+    });
 }
 
-// ---- the second half -------------------------------------------------------------------------------------------
-
-asio::awaitable<prefetch_result> prefetch_chain::load(pinned_request request)
+/// Who loads which key, of those that are found and not on their way yet.
+bitmap prefetch_chain::plan(prefetch_run& run, std::vector<bitmap>& chosen) const
 {
-    context_.throw_if_stopping();
-    const bitmap resident = request.pins.present();
-    if (request.usable != resident) {
-        flow_context::request turn{context_};
-        co_await load_from_l2(request, turn);
-        request.usable = trimmed(request, request.pins.present());
-        request.pins.keep_only(request.usable);
+    bitmap planned{run.size()};
+    const bitmap done = run.pins.present() | run.claims.pending() | run.claims.failed();
+    std::vector<bitmap> found(run.locks.size(), bitmap{run.size()});
+    bool any = false;
+    for (std::size_t i = 0; i < run.locks.size(); ++i)
+        if (run.locks[i].held().any()) {
+            found[i] = run.locks[i].held() - done;
+            any = any || found[i].any();
+        }
+    chosen.assign(run.locks.size(), bitmap{run.size()});
+    if (!any)
+        return planned;
+    const load_plan wish = policy_->select_load_plan(run.keys(), found);
+    for (std::size_t i = 0; i < std::min(wish.size(), planned.size()); ++i)
+        if (const auto source = wish.source(i); source < found.size() && found[source].test(i)) {
+            chosen[source].set(i);
+            planned.set(i);
+        }
+    return planned;
+}
+
+// ---- load ------------------------------------------------------------------------------------------------------
+
+asio::awaitable<void> prefetch_chain::start_loads(prefetch_run& run, std::vector<bitmap> chosen)
+{
+    bitmap to_load{run.size()};
+    for (const bitmap& mine : chosen)
+        to_load |= mine;
+    std::uint64_t bytes = 0;
+    auto layout = run.what->layouts.begin();
+    to_load.for_each_set([&](std::size_t at) {
+        while (at >= layout->end)
+            ++layout;
+        bytes += layout->layout.size_bytes();
+    });
+    if (run.admitted != nullptr)
+        run.admitted->grow(bytes);
+    else if (run.admitted = admission_.try_admit(bytes); run.admitted == nullptr) {
+        co_await wait_for_admission(run, bytes);
+        if (run.admitted == nullptr) {
+            run.claims.fail(to_load);
+            co_return;
+        }
+        // Others may have loaded some of it meanwhile, or have begun to.
+        context_.l1->pin(run.pins, run.keys(), run.what->layouts, to_load);
+        run.resident |= run.pins.present() & to_load;
+        join_loads(run, to_load - run.pins.present());
+        to_load -= run.pins.present() | run.claims.pending();
     }
-
-    prefetch_result result;
-    result.prefix_hits = request.usable.leading();
-    result.l1_hits = (request.usable & resident).count();
-    result.l2_hits = (request.usable - resident).count();
-    result.timed_out = request.timed_out;
-    result.found = std::move(request.usable);
-    if (request.lock == lock_mode::yes)
-        result.lease = std::move(request.pins).into_lease();
-    result.latency = context_.clock->now() - request.started;
-    context_.counters.l1_hit_keys += result.l1_hits;
-    context_.counters.l2_hit_keys += result.l2_hits;
-    if (result.timed_out)
-        ++context_.counters.timed_out;
-    co_return result;
-}
-
-asio::awaitable<void> prefetch_chain::load_from_l2(pinned_request& request, flow_context::request& turn)
-{
-    const bitmap to_load = request.usable - request.pins.present();
-    auto keys = gather<std::vector<object_key>, object_key>(*request.keys, to_load);
-    bitmap retained{keys.size(), true};
-    if (request.lock == lock_mode::yes)
-        retained = policy_->select_l1_retentions(keys);
-    auto staged = co_await reserve(request, std::move(keys), std::move(retained));
+    if (to_load.none())
+        co_return;
+    auto staged = co_await reserve(run, to_load);
 
     // Out of memory trims, it does not fail.
-    const bitmap room = spread(staged.reserved(), to_load);
-    request.usable = trimmed(request, request.pins.present() | room);
-    request.pins.keep_only(request.usable);
+    run.claims.fail(to_load - spread(staged.reserved(), to_load));
+    auto positions = positions_of(to_load); // of each staged key in the request
+    to_load &= run.trimmed(run.available(to_load));
 
-    std::vector<std::uint32_t> positions; // of each staged key in the request
-    to_load.for_each_set([&](std::size_t at) { positions.push_back(static_cast<std::uint32_t>(at)); });
-    auto place = std::make_shared<loads>(request.locks.size());
-    loads::attendance here{*place, turn.wake()};
-    running_calls calls;
-    {
-        stop_on_exit leaving{calls};
-        for (std::size_t i = 0; i < request.locks.size(); ++i) {
-            l2_locks& locks = request.locks[i];
-            locks.keep_only(request.usable);
-            if (locks.held().none()) {
-                place->give_up(i);
-                continue;
+    // One call for each adapter, layout and window.
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+        std::size_t begin = 0;
+        for (const layout_run& part : run.what->layouts) {
+            bitmap window{run.size()};
+            std::uint64_t in_window = 0;
+            const auto send = [&] {
+                if (window.none())
+                    return;
+                bitmap mine{positions.size()};
+                for (std::size_t k = 0; k < positions.size(); ++k)
+                    mine.set(k, window.test(positions[k]));
+                std::erase_if(positions, [&](std::uint32_t at) { return window.test(at); });
+                launch(run, l1_cache::extract(staged, mine), positions_of(window), run.locks[i].take(window),
+                       part.layout);
+                window = bitmap{run.size()};
+                in_window = 0;
+            };
+            for (std::size_t at = begin; at < part.end; ++at) {
+                if (!chosen[i].test(at) || !to_load.test(at))
+                    continue;
+                if (in_window != 0 && in_window + part.layout.size_bytes() > window_bytes_)
+                    send();
+                window.set(at);
+                in_window += part.layout.size_bytes();
             }
-            bitmap mine{positions.size()};
-            load_part part;
-            for (std::size_t k = 0; k < positions.size(); ++k)
-                if (locks.held().test(positions[k])) {
-                    mine.set(k);
-                    part.positions.push_back(positions[k]);
-                }
-            part.staged = l1_cache::extract(staged, mine);
-            std::erase_if(positions, [&](std::uint32_t at) { return locks.held().test(at); });
-            calls.push_back(context_.spawn([&](task_scope::task& me) {
-                return load_from(std::move(locks), std::move(part), request.layout, place, i, me);
-            }));
-        }
-        request.locks.clear();
-        if (!co_await all_settled(*place, request.deadline, turn)) {
-            request.timed_out = true;
-            calls.clear(); // they may finish: what they bring is for others, if the policy says so
+            send();
+            begin = part.end;
         }
     }
-    for (std::size_t i = 0; i < place->size(); ++i)
-        if (auto& part = (*place)[i])
-            context_.l1->finish_write_and_reserve_read(std::move(part->staged), part->positions, part->loaded,
-                                                       part->loaded, request.pins);
 }
 
-asio::awaitable<write_lease> prefetch_chain::reserve(const pinned_request& request, std::vector<object_key> keys,
-                                                     bitmap retained)
+asio::awaitable<void> prefetch_chain::wait_for_admission(prefetch_run& run, std::uint64_t bytes)
 {
-    auto attempt = [&](l1_cache::on_shortage shortage) {
-        return context_.l1->stage_for_load(keys, request.layout, retained, shortage);
-    };
+    auto what = admission_queue::load_class::demand;
+    if (run.lock == lock_mode::no)
+        what = admission_queue::load_class::warm;
+    run.admitted = co_await admission_.admit(bytes, what, run.priority, run.deadline);
+    if (run.admitted == nullptr)
+        run.timed_out = run.deadline && context_.clock->now() >= *run.deadline;
+}
+
+void prefetch_chain::launch(prefetch_run& run, write_lease staged, const std::vector<std::uint32_t>& positions,
+                            l2_locks locks, const memory_layout& layout)
+{
+    bitmap retained{positions.size(), true};
+    if (run.lock == lock_mode::yes) {
+        std::vector<object_key> keys;
+        for (const std::uint32_t at : positions)
+            keys.push_back(run.keys()[at]);
+        retained = policy_->select_l1_retentions(keys);
+    }
+    auto flight = std::make_shared<load_flight>(flights_, *context_.l1, std::move(staged), layout, retained,
+                                                late_loads_ == late_load_policy::admit, run.admitted);
+    for (std::size_t i = 0; i < positions.size(); ++i)
+        run.claims.claim((*flight)[i], positions[i]);
+    std::weak_ptr<load_flight> started = flight;
+    auto task =
+        context_.spawn([&](task_scope::task& me) { return load_from(std::move(flight), std::move(locks), me); });
+    if (auto running = started.lock())
+        running->runs_in(std::move(task));
+}
+
+asio::awaitable<write_lease> prefetch_chain::reserve(const prefetch_run& run, const bitmap& which)
+{
+    auto keys = gather<std::vector<object_key>, object_key>(run.keys(), which);
+    std::vector<layout_run> layouts;
+    std::size_t begin = 0;
+    std::size_t end = 0;
+    for (const layout_run& part : run.what->layouts) {
+        for (std::size_t at = begin; at < part.end; ++at)
+            end += which.test(at) ? 1 : 0;
+        layouts.push_back({end, part.layout});
+        begin = part.end;
+    }
+    auto attempt = [&](l1_cache::on_shortage shortage) { return context_.l1->stage_for_load(keys, layouts, shortage); };
     if (auto staged = attempt(l1_cache::on_shortage::give_up))
         co_return std::move(*staged);
     // Stores let go of their memory by themselves, and soon. Readers may not: for them the request is trimmed.
     auto until = context_.clock->now() + room_timeout_;
-    if (request.deadline)
-        until = std::min<clock::time_point>(until, *request.deadline);
+    if (run.deadline)
+        until = std::min<clock::time_point>(until, *run.deadline);
     room_queue::attempt again = attempt;
     co_return co_await room_.reserve(std::move(again), stores_hold_memory_, until);
 }
 
-asio::awaitable<void> prefetch_chain::load_from(l2_locks locks, load_part part, memory_layout layout,
-                                                std::shared_ptr<loads> place, std::size_t call, task_scope::task& me)
+asio::awaitable<void> prefetch_chain::load_from(std::shared_ptr<load_flight> flight, l2_locks locks,
+                                                task_scope::task& me)
 {
     const auto slot = locks.slot();
-    adapter_call running{slot, &adapter_slot::loads, *context_.clock, slot->options().load_timeout, me, [&place, call] {
-                             place->give_up(call);
-                         }};
+    bitmap loaded{flight->size()};
+    auto permit = slot->load_breaker.try_begin(context_.clock->now());
+    if (!permit) { // it has failed since the lookup
+        context_.counters.failed_loads += loaded.size();
+        flight->land(loaded);
+        co_return;
+    }
+    adapter_call running{
+        slot, &adapter_slot::loads, std::move(*permit), *context_.clock, slot->options().load_timeout, me, [&flight] {
+            flight->give_up_on_claims();
+        }};
     counted in_flight{context_.counters.prefetch_in_flight};
-    const std::size_t objects = part.staged.size();
-    part.loaded = bitmap{objects};
     try {
         std::vector<load_item> items;
-        items.reserve(objects);
-        for (std::size_t i = 0; i < objects; ++i)
-            items.emplace_back(part.staged.key(i), layout, part.staged.bytes(i));
-        bitmap loaded = co_await slot->adapter().load(items);
-        if (loaded.size() == objects)
-            part.loaded = std::move(loaded);
-        else
-            ++slot->errors; // an answer to another question: nothing of it is believed
+        items.reserve(flight->size());
+        for (std::size_t i = 0; i < flight->size(); ++i)
+            items.emplace_back((*flight)[i].key, flight->layout(), flight->staged().bytes(i));
+        bitmap answer = co_await slot->adapter().load(items);
+        if (answer.size() == loaded.size()) {
+            running.succeeded();
+            loaded = std::move(answer);
+        } else {
+            running.failed(); // an answer to another question: nothing of it is believed
+        }
     } catch (...) {
-        running.count_exception();
+        running.caught();
     }
-    const std::size_t brought = part.loaded.count();
-    context_.counters.failed_loads += objects - brought;
-    context_.counters.loaded_bytes += brought * layout.size_bytes();
-    if (!place->answer(call, std::move(part)) && late_loads_ == late_load_policy::admit)
-        context_.l1->finish_write(std::move(part.staged), part.loaded);
+    const std::size_t brought = loaded.count();
+    context_.counters.failed_loads += loaded.size() - brought;
+    context_.counters.loaded_bytes += brought * flight->layout().size_bytes();
+    flight->land(loaded);
 }
 
 } // namespace terrace

@@ -54,7 +54,8 @@ private:
     void settle(std::size_t call)
     {
         settled_[call] = true;
-        if (--pending_ == 0 && requester_ != nullptr)
+        --pending_;
+        if (requester_ != nullptr)
             requester_->notify_all();
     }
 

@@ -114,23 +114,29 @@ asio::awaitable<void> store_flow::store(std::shared_ptr<lane> to, job work, task
 {
     const auto slot = to->slot;
     {
-        adapter_call running{slot, &adapter_slot::stores, *context_.clock, slot->options().store_timeout, me};
-        counted in_flight{context_.counters.stores_in_flight};
         bitmap stored{work.objects.size()};
         std::uint64_t bytes = 0;
-        try {
-            std::vector<store_item> items;
-            items.reserve(work.objects.size());
-            for (std::size_t i = 0; i < work.objects.size(); ++i)
-                items.emplace_back(work.objects.key(i), context_.l1->layout(work.objects, i), work.objects.bytes(i));
-            bitmap answer = co_await slot->adapter().store(items);
-            if (answer.size() == items.size())
-                stored = std::move(answer);
-            else
-                ++slot->errors; // an answer to another question
-            stored.for_each_set([&](std::size_t i) { bytes += items[i].bytes.size(); });
-        } catch (...) {
-            running.count_exception();
+        if (auto permit = slot->store_breaker.try_begin(context_.clock->now())) {
+            adapter_call running{
+                slot, &adapter_slot::stores, std::move(*permit), *context_.clock, slot->options().store_timeout, me};
+            counted in_flight{context_.counters.stores_in_flight};
+            try {
+                std::vector<store_item> items;
+                items.reserve(work.objects.size());
+                for (std::size_t i = 0; i < work.objects.size(); ++i)
+                    items.emplace_back(work.objects.key(i), context_.l1->layout(work.objects, i),
+                                       work.objects.bytes(i));
+                bitmap answer = co_await slot->adapter().store(items);
+                if (answer.size() == items.size()) {
+                    running.succeeded();
+                    stored = std::move(answer);
+                } else {
+                    running.failed(); // an answer to another question
+                }
+                stored.for_each_set([&](std::size_t i) { bytes += items[i].bytes.size(); });
+            } catch (...) {
+                running.caught();
+            }
         }
         const std::size_t count = stored.count();
         context_.counters.stored_objects += count;

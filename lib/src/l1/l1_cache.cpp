@@ -251,11 +251,14 @@ std::optional<write_lease> l1_cache::reserve_write(std::span<const object_key> k
     });
 }
 
-std::optional<write_lease> l1_cache::stage_for_load(std::span<const object_key> keys, const memory_layout& layout,
-                                                    const bitmap& retained, on_shortage shortage)
+std::optional<write_lease> l1_cache::stage_for_load(std::span<const object_key> keys,
+                                                    std::span<const layout_run> layouts, on_shortage shortage)
 {
-    return reserve(keys, write_mode::new_only, shortage,
-                   [&](slot& s, std::size_t i) { return stage(s, layout, !retained.test(i)); });
+    return reserve(keys, write_mode::new_only, shortage, [&, run = layouts.begin()](slot& s, std::size_t i) mutable {
+        while (i >= run->end)
+            ++run;
+        return stage(s, run->layout, true);
+    });
 }
 
 write_lease l1_cache::extract(write_lease& from, const bitmap& which)
@@ -321,8 +324,7 @@ void l1_cache::discard(std::vector<slot> slots) noexcept
     tell_room();
 }
 
-void l1_cache::finish_write_and_reserve_read(write_lease staged, std::span<const std::uint32_t> positions,
-                                             const bitmap& loaded, const bitmap& wanted, l1_pins& pins)
+void l1_cache::land(write_lease staged, const landing& how)
 {
     auto& slots = staged.slots_; // what is left in it when this throws is discarded with the lease
     bool pressed = false;
@@ -332,45 +334,24 @@ void l1_cache::finish_write_and_reserve_read(write_lease staged, std::span<const
             l1_entry* entry = std::exchange(slots[i].entry, nullptr);
             if (entry == nullptr)
                 continue;
-            const bool keep = loaded.test(i) && !closed_;
-            const bool want = keep && wanted.test(i);
+            const std::span claims{how.claims.data() + (i == 0 ? 0 : how.ends[i - 1]), how.claims.data() + how.ends[i]};
+            const bool keep = how.loaded.test(i) && !closed_;
+            entry->temporary = !how.retained.test(i) && !(claims.empty() && how.keep_unclaimed);
             l1_entry* resident = keep ? find(entry->key) : nullptr;
-            if (!keep || resident != nullptr || (!want && entry->temporary)) {
+            if (!keep || resident != nullptr || (claims.empty() && entry->temporary)) {
                 const bool same = resident != nullptr && resident->layout == entry->layout;
                 discard(*entry);
                 entry = same ? resident : nullptr;
             } else {
                 publish(*entry);
             }
-            const std::uint32_t at = positions[i];
-            if (want && entry != nullptr && pins.at_[at] == nullptr) {
-                lock(*entry, pins.readers_);
-                pins.at_[at] = entry;
-                pins.present_.set(at);
-            }
-        }
-        pressed = note_use();
-    }
-    tell_room();
-    tell_pressure(pressed);
-}
-
-void l1_cache::finish_write(write_lease staged, const bitmap& loaded)
-{
-    auto& slots = staged.slots_; // what is left in it when this throws is discarded with the lease
-    bool pressed = false;
-    {
-        std::scoped_lock guard{mutex_};
-        for (std::size_t i = slots.size(); i-- > 0;) {
-            l1_entry* entry = std::exchange(slots[i].entry, nullptr);
             if (entry == nullptr)
                 continue;
-            if (closed_ || !loaded.test(i) || find(entry->key) != nullptr) {
-                discard(*entry);
-                continue;
+            for (const l1_claim& claim : claims) {
+                lock(*entry, claim.pins->readers_);
+                claim.pins->at_[claim.position] = entry;
+                claim.pins->present_.set(claim.position);
             }
-            entry->temporary = false; // nobody's last release would free it
-            publish(*entry);
         }
         pressed = note_use();
     }
@@ -400,27 +381,53 @@ read_lease l1_cache::read(std::span<const object_key> keys, std::uint32_t reader
     return {shared_from_this(), std::move(held), readers};
 }
 
-l1_pins l1_cache::pin(std::span<const object_key> keys, const memory_layout& layout, std::uint32_t readers)
+l1_pins l1_cache::pin(std::span<const object_key> keys, std::span<const layout_run> layouts, std::uint32_t readers)
 {
     l1_pins pins;
     pins.readers_ = readers;
     pins.present_ = bitmap{keys.size()};
     pins.l1_ = shared_from_this();
-    std::scoped_lock guard{mutex_};
-    if (!spare_held_.empty()) {
-        pins.at_ = std::move(spare_held_.back());
-        spare_held_.pop_back();
+    {
+        std::scoped_lock guard{mutex_};
+        if (!spare_held_.empty()) {
+            pins.at_ = std::move(spare_held_.back());
+            spare_held_.pop_back();
+        }
     }
     pins.at_.resize(keys.size());
-    for (std::size_t i = 0; i < keys.size(); ++i) {
-        l1_entry* entry = find(keys[i]);
-        if (entry == nullptr || entry->layout->layout != layout)
-            continue;
-        lock(*entry, readers);
+    pin(pins, keys, layouts, bitmap{keys.size(), true});
+    return pins;
+}
+
+void l1_cache::pin(l1_pins& pins, std::span<const object_key> keys, std::span<const layout_run> layouts,
+                   const bitmap& which)
+{
+    std::scoped_lock guard{mutex_};
+    auto run = layouts.begin();
+    which.for_each_set([&](std::size_t i) {
+        while (i >= run->end)
+            ++run;
+        l1_entry* entry = pins.at_[i] == nullptr ? find(keys[i]) : nullptr;
+        if (entry == nullptr || entry->layout->layout != run->layout)
+            return;
+        lock(*entry, pins.readers_);
         pins.at_[i] = entry;
         pins.present_.set(i);
+    });
+}
+
+read_lease l1_cache::share(const l1_pins& pins, std::size_t positions)
+{
+    std::vector<l1_entry*> shared;
+    for (std::size_t i = 0; i < std::min(positions, pins.at_.size()); ++i)
+        if (pins.at_[i] != nullptr)
+            shared.push_back(pins.at_[i]);
+    {
+        std::scoped_lock guard{mutex_};
+        for (l1_entry* entry : shared)
+            lock(*entry, 1);
     }
-    return pins;
+    return {shared_from_this(), std::move(shared), 1};
 }
 
 read_lease l1_cache::share(const read_lease& held, const bitmap& which)
@@ -432,6 +439,13 @@ read_lease l1_cache::share(const read_lease& held, const bitmap& which)
             lock(*entry, 1);
     }
     return {shared_from_this(), std::move(shared), 1};
+}
+
+read_lease l1_cache::share(const read_lease& held, const bitmap& found, std::size_t positions)
+{
+    bitmap leading = found;
+    leading.keep_first(positions);
+    return share(held, bitmap::first(leading.count(), held.size()));
 }
 
 void l1_cache::release(std::vector<l1_entry*> held, std::uint32_t readers) noexcept
@@ -447,6 +461,23 @@ void l1_cache::release(std::vector<l1_entry*> held, std::uint32_t readers) noexc
         }
     }
     tell_room();
+}
+
+void l1_cache::release(std::span<const l1_hold> held) noexcept
+{
+    {
+        std::scoped_lock guard{mutex_};
+        for (std::size_t i = held.size(); i-- > 0;)
+            unlock(*held[i].entry, held[i].locks);
+    }
+    tell_room();
+}
+
+std::vector<l1_entry*> l1_cache::disown(read_lease& lease) noexcept
+{
+    lease.l1_.reset();
+    lease.readers_ = 0;
+    return std::exchange(lease.held_, {});
 }
 
 read_lease l1_cache::to_lease(l1_pins pins)

@@ -30,6 +30,12 @@ struct layout_record {
     std::uint64_t objects = 0;
 };
 
+/// Consecutive keys of a batch whose objects have one layout: from where the run before ends up to `end`.
+struct layout_run {
+    std::size_t end = 0;
+    memory_layout layout;
+};
+
 /// One object in L1.
 ///
 ///     staged ---commit---> resident <---lock / release---> read
@@ -44,6 +50,12 @@ struct l1_entry : evictable {
     layout_record* layout = nullptr;
     std::uint32_t readers = 0; // locks
     bool temporary = false;    // freed with its last reader
+};
+
+/// So many locks of one object.
+struct l1_hold {
+    l1_entry* entry = nullptr;
+    std::uint32_t locks = 0;
 };
 
 /// What L1 tells the flows. Called after the critical section, on the thread that caused it; nothing may throw.
@@ -88,6 +100,12 @@ private:
     std::uint32_t readers_ = 0;
 };
 
+/// Who waits for an object that is being loaded, and for which position of its request.
+struct l1_claim {
+    l1_pins* pins = nullptr;
+    std::uint32_t position = 0;
+};
+
 /// The memory tier: an arena, what lies in it, and who may read it.
 ///
 /// Threads   any; one mutex, taken once for each batch. Nothing is called under it but the eviction policy.
@@ -110,18 +128,24 @@ public:
     /// storage_manager::reserve_write(); the keys have been checked.
     [[nodiscard]] std::optional<write_lease>
     reserve_write(std::span<const object_key> keys, const memory_layout& layout, write_mode mode, on_shortage shortage);
-    /// Stages memory for objects that are to be loaded. Clear bits of `retained` will be temporary.
+    /// Stages memory for objects that are to be loaded; the runs cover the keys.
     [[nodiscard]] std::optional<write_lease> stage_for_load(std::span<const object_key> keys,
-                                                            const memory_layout& layout, const bitmap& retained,
-                                                            on_shortage shortage);
+                                                            std::span<const layout_run> layouts, on_shortage shortage);
 
     /// Moves part of a lease into one of its own.
     [[nodiscard]] static write_lease extract(write_lease& from, const bitmap& which);
 
     /// storage_manager::read(); the keys have been checked.
     [[nodiscard]] read_lease read(std::span<const object_key> keys, std::uint32_t readers);
-    /// Locks every key that is resident under this layout.
-    [[nodiscard]] l1_pins pin(std::span<const object_key> keys, const memory_layout& layout, std::uint32_t readers);
+    /// Locks every key that is resident under its layout; the runs cover the keys.
+    [[nodiscard]] l1_pins pin(std::span<const object_key> keys, std::span<const layout_run> layouts,
+                              std::uint32_t readers);
+    /// Locks those of `which` that are resident by now, besides what is pinned already.
+    void pin(l1_pins& pins, std::span<const object_key> keys, std::span<const layout_run> layouts, const bitmap& which);
+    /// A lease of its own, one lock each, on the first `positions` positions of what is pinned.
+    [[nodiscard]] read_lease share(const l1_pins& pins, std::size_t positions);
+    /// The same on a lease of the keys of a request that are set in `found`.
+    [[nodiscard]] read_lease share(const read_lease& held, const bitmap& found, std::size_t positions);
     /// The layout of an object that a lease holds.
     [[nodiscard]] const memory_layout& layout(const read_lease& held, std::size_t i) const
     {
@@ -130,17 +154,17 @@ public:
     /// A lease of its own, one lock each, on some of what another holds.
     [[nodiscard]] read_lease share(const read_lease& held, const bitmap& which);
 
-    /// Publishes what was loaded, discards the rest unseen, and locks some of it for a request: one step, of which the
-    /// store flow hears nothing.
-    ///
-    /// positions  of each staged key in the request
-    /// loaded     by index in `staged`
-    /// wanted     by index in `staged`: locked into `pins`, be it ours or a copy that became resident meanwhile. What
-    ///            is loaded but not wanted stays if it is retained and is discarded if it is temporary.
-    void finish_write_and_reserve_read(write_lease staged, std::span<const std::uint32_t> positions,
-                                       const bitmap& loaded, const bitmap& wanted, l1_pins& pins);
-    /// Publishes what was loaded, retained and unlocked, for a request that no longer waits for it.
-    void finish_write(write_lease staged, const bitmap& loaded);
+    /// What becomes of staged objects now that their load has ended, by index in the lease.
+    struct landing {
+        bitmap loaded;                     // the others are discarded unseen
+        bitmap retained;                   // the others are temporary
+        bool keep_unclaimed = false;       // what nobody claims is retained, not discarded
+        std::vector<l1_claim> claims;      // those of the first object, then those of the second, ...
+        std::vector<std::uint32_t> ends{}; // of each object's claims
+    };
+    /// finish_write_and_reserve_read: publishes what was loaded and locks it for whoever claims it, be it ours or a
+    /// copy that became resident meanwhile. One step, of which the store flow hears nothing.
+    void land(write_lease staged, const landing& how);
 
     bitmap erase(std::span<const object_key> keys);
     /// Erases what `held` has of these objects, unless they have been replaced meanwhile.
@@ -172,6 +196,7 @@ private:
     friend class read_lease;
     friend class write_lease;
     friend class l1_pins;
+    friend class key_ledger;
     using slot = write_lease::slot;
 
     struct key_of_entry {
@@ -196,6 +221,10 @@ private:
     void commit(std::vector<slot>& slots, write_mode mode, const bitmap* filled);
     void discard(std::vector<slot> slots) noexcept;
     void release(std::vector<l1_entry*> held, std::uint32_t readers) noexcept;
+    void release(std::span<const l1_hold> held) noexcept;
+    [[nodiscard]] bool minted(const read_lease& lease) const noexcept { return lease.l1_.get() == this; }
+    /// Empties a lease without releasing: lease.readers() locks of each object are now the caller's.
+    [[nodiscard]] static std::vector<l1_entry*> disown(read_lease& lease) noexcept;
     [[nodiscard]] static read_lease to_lease(l1_pins pins);
 
     // Under the mutex.

@@ -304,7 +304,7 @@ TEST_CASE("prefetch: too little L1 memory trims the hit, it does not fail")
         w.l2.stores.shut();
         w.write("x y");
         auto hits = w.start(w.prefetch("a b c"));
-        w.pass(config{}.prefetch_room_timeout);
+        w.pass(prefetch_limits_config{}.room_timeout);
         CHECK(hits.take().prefix_hits == 1);
         w.l2.stores.open();
         w.settle();

@@ -317,44 +317,78 @@ TEST_CASE("L1: closed, it reserves nothing and publishes nothing")
     CHECK(l1.reserve("b").ok(0) == l1_error::closed);
 }
 
-TEST_CASE("L1: what was loaded is published and locked in one step")
+TEST_CASE("L1: what was loaded is published and locked for all that claim it, in one step")
 {
     small_l1 l1;
     l1.write("r");
-    auto request = keys("a r b");
-    auto pins = l1.cache->pin(request, l1.layout, 2);
+    const auto request = keys("a r b");
+    const std::vector<layout_run> layouts{{3, l1.layout}};
+    auto pins = l1.cache->pin(request, layouts, 2);
+    auto other = l1.cache->pin(keys("b"), std::vector<layout_run>{{1, l1.layout}}, 1);
     CHECK(pins.present().count() == 1);
-    auto staged = l1.cache->stage_for_load(keys("a b"), l1.layout, bitmap{2}, on_shortage::keep_leading);
+    auto staged =
+        l1.cache->stage_for_load(keys("a b"), std::vector<layout_run>{{2, l1.layout}}, on_shortage::keep_leading);
     small_l1::fill(*staged);
-    const std::vector<std::uint32_t> positions{0, 2};
+    l1_cache::landing how;
+    how.loaded = bitmap{2, true};
+    how.retained = bitmap{2};
+    how.claims = {{&pins, 0}, {&pins, 2}, {&other, 0}}; // one for "a", two for "b"
+    how.ends = {1, 3};
     SUBCASE("all of it")
     {
-        l1.cache->finish_write_and_reserve_read(std::move(*staged), positions, bitmap{2, true}, bitmap{2, true}, pins);
+        l1.cache->land(std::move(*staged), how);
         auto lease = std::move(pins).into_lease();
         CHECK(words(lease) == "a r b");
         CHECK(intact(lease));
-        CHECK(l1.cache->status().locks == 6);
+        CHECK(l1.cache->status().locks == 7);
         lease = {};
         CHECK_FALSE(l1.has("a")); // temporary
+        CHECK(l1.has("b r"));
+        other = {};
+        CHECK_FALSE(l1.has("b"));
         CHECK(l1.has("r"));
+    }
+    SUBCASE("what is retained stays after its readers")
+    {
+        how.retained.set(0);
+        l1.cache->land(std::move(*staged), how);
+        pins = {};
+        CHECK(l1.has("a"));
     }
     SUBCASE("what failed to load is discarded unseen")
     {
-        l1.cache->finish_write_and_reserve_read(std::move(*staged), positions, bitmap::first(1, 2), bitmap{2, true},
-                                                pins);
+        how.loaded.set(1, false);
+        l1.cache->land(std::move(*staged), how);
         CHECK_FALSE(l1.has("b"));
         CHECK(pins.present() == bitmap::first(2, 3));
+        CHECK(other.present().none());
     }
     SUBCASE("what became resident meanwhile is locked in its place")
     {
         l1.write("a");
-        l1.cache->finish_write_and_reserve_read(std::move(*staged), positions, bitmap{2, true}, bitmap{2, true}, pins);
+        l1.cache->land(std::move(*staged), how);
         CHECK(pins.present().all());
         CHECK(l1.cache->status().resident_objects == 3);
         pins = {};
         CHECK(l1.has("a")); // that one is retained
     }
-    SUBCASE("the store flow hears nothing of it, whether anyone waits for it or not")
+    SUBCASE("what nobody claims is discarded")
+    {
+        how.claims = {{&pins, 2}};
+        how.ends = {0, 1};
+        l1.cache->land(std::move(*staged), how);
+        CHECK_FALSE(l1.has("a"));
+        CHECK(l1.cache->status().discarded_objects == 1);
+    }
+    SUBCASE("or retained, unlocked, where that is asked for")
+    {
+        how.claims = {{&pins, 2}};
+        how.ends = {0, 1};
+        how.keep_unclaimed = true;
+        l1.cache->land(std::move(*staged), how);
+        CHECK(l1.has("a"));
+    }
+    SUBCASE("the store flow hears nothing of it")
     {
         struct counting_listener : l1_listener {
             int commits = 0;
@@ -365,13 +399,10 @@ TEST_CASE("L1: what was loaded is published and locked in one step")
         const auto listener = std::make_shared<counting_listener>();
         l1.cache->listen(listener);
         l1.cache->offer_commits(true);
-        l1.cache->finish_write_and_reserve_read(std::move(*staged), positions, bitmap{2, true}, bitmap{2, true}, pins);
-        auto late = l1.cache->stage_for_load(keys("c"), l1.layout, bitmap{1}, on_shortage::keep_leading);
-        small_l1::fill(*late);
-        l1.cache->finish_write(std::move(*late), bitmap{1, true});
-        CHECK(l1.has("c"));
+        how.keep_unclaimed = true;
+        l1.cache->land(std::move(*staged), how);
         CHECK(listener->commits == 0);
-        l1.cache->clear(clear_mode::unlocked);
+        pins = {};
         l1.write("d");
         CHECK(listener->commits == 1);
     }

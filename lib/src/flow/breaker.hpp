@@ -1,0 +1,103 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include <terrace/clock.hpp>
+#include <terrace/config.hpp>
+#include <terrace/l2_adapter.hpp>
+
+namespace terrace {
+
+/// Throws std::invalid_argument, which names the option and its value.
+void check(const breaker_options& options);
+
+/// Stops the calls of an adapter that does nothing but fail, and finds out when it works again.
+///
+///                  so many failures in a row
+///     closed -----------------------------------> open <---------+
+///        ^                                          | cool-down  |
+///        |                                          | over, and  | the probe fails: the cool-down doubles;
+///        |                                          | a call     | or it ends without an outcome: the
+///        |                                          v begins     | next call is the probe
+///        +------------ the probe succeeds ------ half-open ------+
+///
+/// Half-open, the call that began is the probe, and no other may begin. An outcome counts only in the state that its
+/// call began in: what began before a trip says nothing about the adapter after it, whichever way it ends.
+///
+/// Source: Nygard, Release It! (2007).
+/// Threads: one executor; health() and trips() from any. Time comes in by argument.
+class breaker {
+public:
+    using time_point = clock::time_point;
+
+    /// The right to make one call. Its outcome is reported once, and later reports are ignored: a call that has been
+    /// counted as timed out may still end in any way. Destroyed without a report (the call was cancelled) it counts as
+    /// neither, and a probe's place is free again.
+    ///
+    /// Lifetime: the breaker outlives it.
+    class permit {
+    public:
+        permit() noexcept = default; ///< to make a call that the breaker has no say in
+        permit(permit&& from) noexcept { swap(from); }
+        permit& operator=(permit from) noexcept
+        {
+            swap(from);
+            return *this;
+        }
+        ~permit();
+        void swap(permit& other) noexcept
+        {
+            std::swap(of_, other.of_);
+            std::swap(epoch_, other.epoch_);
+        }
+
+        void succeeded() noexcept;
+        /// now  when it failed, from which the cool-down counts
+        void failed(time_point now) noexcept;
+
+    private:
+        friend class breaker; // the only mint
+        permit(breaker& of, std::uint64_t epoch) noexcept : of_{&of}, epoch_{epoch} {}
+        breaker* of_ = nullptr; // null: reported
+        std::uint64_t epoch_ = 0;
+    };
+
+    /// The options have been checked.
+    explicit breaker(const breaker_options& options) : options_{options} {}
+    breaker(const breaker&) = delete;
+    breaker& operator=(const breaker&) = delete;
+
+    /// Nothing if no call may be made now.
+    [[nodiscard]] std::optional<permit> try_begin(time_point now) noexcept;
+    /// Whether try_begin() would permit a call, without beginning one.
+    [[nodiscard]] bool permits(time_point now) const noexcept;
+
+    /// failed: open; degraded: half-open, or the latest call failed.
+    [[nodiscard]] adapter_health health() const noexcept { return health_; }
+    /// How often it has opened.
+    [[nodiscard]] std::uint64_t trips() const noexcept { return trips_; }
+
+private:
+    enum class state : std::uint8_t { closed, open, half_open };
+
+    void succeeded(std::uint64_t epoch) noexcept;
+    void failed(std::uint64_t epoch, time_point now) noexcept;
+    void abandoned(std::uint64_t epoch) noexcept;
+    void trip(time_point now) noexcept;
+    void enter(state next) noexcept;
+
+    const breaker_options options_;
+    state state_ = state::closed;
+    std::uint64_t epoch_ = 0;    // states entered; half-open, only the probe knows it
+    std::uint32_t failures_ = 0; // closed: in a row
+    nanoseconds cool_down_{0};   // since the latest trip
+    time_point retry_at_{};      // open: no call before
+    std::atomic<std::uint64_t> trips_ = 0;
+    std::atomic<adapter_health> health_ = adapter_health::healthy;
+};
+
+} // namespace terrace
