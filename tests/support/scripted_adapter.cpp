@@ -107,6 +107,8 @@ asio::awaitable<bitmap> scripted_adapter::store(std::span<const store_item> item
     co_await s->stores.pass();
     if (s->store_throws)
         throw std::runtime_error("scripted: store");
+    if (s->wrong_size)
+        co_return bitmap{items.size() + 1, true};
     bitmap stored{items.size()};
     for (std::size_t i = 0; i < items.size(); ++i) {
         const auto name = items[i].key.to_string();
@@ -158,7 +160,10 @@ adapter_status scripted_adapter::status() const
 asio::awaitable<void> scripted_adapter::close()
 {
     auto s = s_;
+    ++s->close_calls;
     co_await s->closing.pass();
+    if (s->close_throws)
+        throw std::runtime_error("scripted: close");
     s->closed = true;
 }
 

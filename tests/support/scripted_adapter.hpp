@@ -48,6 +48,7 @@ public:
         bool load_throws = false;
         bool store_throws = false;
         bool unlock_throws = false;
+        bool close_throws = false;
         bool wrong_size = false;          ///< answers with bitmaps of the wrong size
         std::set<std::string> broken;     ///< found, but their loads fail
         std::set<std::string> unstorable; ///< their stores fail
@@ -60,6 +61,7 @@ public:
         int lookup_calls = 0;
         int load_calls = 0;
         int store_calls = 0;
+        int close_calls = 0;
         int in_flight = 0;
         bool closed = false;
         bool destroyed = false;

@@ -1,6 +1,10 @@
 #include "support/world.hpp"
 
+#include <boost/asio/use_future.hpp>
 #include <boost/system/system_error.hpp>
+#include <thread>
+
+#include <terrace/memory_adapter.hpp>
 
 using namespace terrace;
 using namespace terrace::test;
@@ -319,4 +323,347 @@ TEST_CASE("bad configuration is refused with the value and what was expected")
     CHECK_THROWS_WITH_AS(w.manager.add_adapter(std::make_unique<scripted_adapter>(w.adapters[0]), bad),
                          doctest::Contains("load_timeout is -1"), std::invalid_argument);
     CHECK_THROWS_WITH_AS(w.manager.add_adapter(nullptr), doctest::Contains("null"), std::invalid_argument);
+}
+
+TEST_CASE("close: what is committed while it waits is dropped and counted")
+{
+    world w;
+    w.put("a");
+    w.l2.loads.shut();
+    auto staged = w.manager.reserve_write(keys("s t"), w.layout);
+    auto hits = w.start(w.prefetch("a"));
+    auto closing = w.start(w.manager.close());
+    CHECK_FALSE(closing.done());
+    staged.commit();
+    SUBCASE("seen while it waits")
+    {
+        w.settle();
+    }
+    SUBCASE("seen only afterwards") {}
+    w.l2.loads.open();
+    w.settle();
+    CHECK(closing.take());
+    CHECK(w.l2.store_calls == 0);
+    CHECK(w.manager.status().store.dropped_objects == 2);
+    check_nothing_left(w);
+}
+
+TEST_CASE("close: what hangs is asked to stop, and has then as long again")
+{
+    world w{{.adapters = 0}};
+    memory_options slow; // it honours cancellation
+    slow.latency = 10h;
+    slow.clock = w.time;
+    adapter_options timeouts;
+    timeouts.store_timeout = 20h;
+    w.manager.add_adapter(std::make_unique<memory_adapter>(slow), timeouts);
+    w.write("a");
+    auto closing = w.start(w.manager.close());
+    w.pass(config{}.close_timeout - 1ms);
+    CHECK_FALSE(closing.done());
+    w.pass(1ms);
+    CHECK(closing.take());
+    CHECK(w.manager.status().store.failed_objects == 1);
+    check_nothing_left(w);
+}
+
+TEST_CASE("close: an adapter that fails to close is reported, and the others are closed all the same")
+{
+    world w{{.adapters = 2}};
+    w.adapters[0]->close_throws = true;
+    auto closing = w.start(w.manager.close());
+    CHECK_THROWS_WITH_AS((void)closing.take(), "scripted: close", std::runtime_error);
+    CHECK(w.adapters[1]->closed);
+    check_nothing_left(w);
+}
+
+TEST_CASE("close: however often it is called, each adapter is closed once")
+{
+    world w;
+    w.l2.closing.shut();
+    auto first = w.start(w.manager.close());
+    auto second = w.start(w.manager.close());
+    CHECK_FALSE(first.done());
+    CHECK_FALSE(second.done());
+    w.l2.closing.open();
+    w.settle();
+    CHECK(first.take());
+    CHECK(second.take());
+    w.run(w.manager.close());
+    CHECK(w.l2.close_calls == 1);
+}
+
+TEST_CASE("close: afterwards no L1 hit is locked and no commit is seen")
+{
+    world w;
+    w.write("a");
+    auto staged = w.manager.reserve_write(keys("b"), w.layout);
+    auto ticket = w.run(w.manager.lookup(w.request("a")));
+    CHECK(ticket.hits() == 1);
+    w.run(w.manager.close());
+    staged.commit();
+    CHECK(w.l1().resident_objects == 1);
+    auto load = w.start(ticket.load());
+    CHECK(threw(load, errc::closed));
+    w.settle();
+    check_nothing_left(w);
+}
+
+TEST_CASE("a manager destroyed without close() answers who waits, starts nothing more, and asks what runs to stop")
+{
+    asio::io_context io{1};
+    auto time = std::make_shared<manual_clock>();
+    auto script = std::make_shared<scripted_adapter::script>();
+    std::exception_ptr prefetch_error;
+    std::weak_ptr<manual_clock> alive = time;
+    {
+        config cfg;
+        cfg.l1.capacity_bytes = 4 * object_bytes;
+        cfg.clock = time;
+        storage_manager manager{io.get_executor(), cfg};
+        SUBCASE("a request")
+        {
+            script->lookups.shut();
+            manager.add_adapter(std::make_unique<scripted_adapter>(script));
+            manager.async_prefetch({keys("a"), memory_layout::bytes(object_bytes)},
+                                   [&](std::exception_ptr error, prefetch_result) { prefetch_error = error; });
+            io.poll();
+            CHECK(script->in_flight == 1);
+        }
+        SUBCASE("a queued store")
+        {
+            adapter_options one_at_a_time;
+            one_at_a_time.stores_in_flight = 1;
+            script->stores.shut();
+            manager.add_adapter(std::make_unique<scripted_adapter>(script), one_at_a_time);
+            for (const char* word : {"p", "q"})
+                manager.reserve_write(keys(word), memory_layout::bytes(object_bytes)).commit();
+            io.poll();
+            CHECK(script->store_calls == 1);
+        }
+        SUBCASE("a store that can be stopped")
+        {
+            memory_options slow;
+            slow.latency = 10s;
+            slow.clock = time;
+            manager.add_adapter(std::make_unique<memory_adapter>(slow));
+            manager.reserve_write(keys("p"), memory_layout::bytes(object_bytes)).commit();
+            io.poll();
+        }
+        time.reset();
+    }
+    io.restart();
+    io.poll();
+    if (script->in_flight != 0 && script->store_calls == 0)
+        CHECK(prefetch_error); // answered, although the adapter is not done
+    script->lookups.open();
+    script->stores.open();
+    io.restart();
+    io.poll();
+    CHECK(script->store_calls <= 1);
+    CHECK(script->in_flight == 0);
+    CHECK(alive.expired()); // the engine has gone, and with it all that it held
+}
+
+TEST_CASE("a handle that is dropped cancels its prefetch")
+{
+    world w;
+    w.put("a");
+    w.l2.lookups.shut();
+    SUBCASE("dropped before it has begun")
+    {
+        auto handle = w.manager.submit_prefetch(w.request("a"));
+        handle = {};
+        w.settle();
+        w.l2.lookups.open();
+        w.settle();
+        CHECK(w.l2.load_calls == 0);
+    }
+    SUBCASE("dropped in the lookup")
+    {
+        {
+            auto handle = w.manager.submit_prefetch(w.request("a"));
+            w.settle();
+            CHECK(w.l2.lookup_calls == 1);
+        }
+        w.settle();
+        w.l2.lookups.open();
+        w.settle();
+        CHECK(w.l2.load_calls == 0);
+    }
+    SUBCASE("cancelled by name")
+    {
+        auto handle = w.manager.submit_prefetch(w.request("a"));
+        w.settle();
+        auto waiter = w.start(handle.wait());
+        handle.cancel();
+        w.settle();
+        CHECK(waiter.was_aborted());
+    }
+    SUBCASE("another is assigned over it")
+    {
+        auto handle = w.manager.submit_prefetch(w.request("a"));
+        w.settle();
+        handle = prefetch_handle{};
+        w.settle();
+        w.l2.lookups.open();
+        w.settle();
+        CHECK(w.l2.load_calls == 0);
+    }
+    w.l2.lookups.open();
+    w.settle();
+    CHECK(w.l2.total_locks() == 0);
+    w.close();
+}
+
+TEST_CASE("a handle has one waiter, and whoever else asks is told so")
+{
+    world w;
+    w.put("a");
+    w.l2.loads.shut();
+    auto handle = w.manager.submit_prefetch(w.request("a"));
+    auto first = w.start(handle.wait());
+    auto second = w.start(handle.wait());
+    CHECK_FALSE(first.done());
+    CHECK(second.was_aborted());
+    w.l2.loads.open();
+    w.settle();
+    CHECK(first.take().prefix_hits == 1);
+    auto third = w.start(handle.wait()); // the result has been taken
+    CHECK(third.was_aborted());
+    w.close();
+}
+
+TEST_CASE("a bad batch is refused at every door, and nothing has changed")
+{
+    world w;
+    const auto later = w.time->now() + 1s;
+    const auto refused = [](auto&& call, const char* why) {
+        CHECK_THROWS_WITH_AS(call(), doctest::Contains(why), std::invalid_argument);
+    };
+    const memory_layout nothing;
+    SUBCASE("a key that stands twice")
+    {
+        const char* why = "stands twice, at ";
+        const char* batch = "a b a";
+        SUBCASE("in a small batch") {}
+        SUBCASE("in a large one")
+        {
+            batch = "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 0";
+        }
+        const auto twice = keys(batch);
+        refused([&] { (void)w.manager.reserve_write(twice, w.layout); }, why);
+        refused([&] { (void)w.run(w.manager.reserve_write_when_free(twice, w.layout, later)); }, why);
+        refused([&] { (void)w.manager.read(twice); }, why);
+        refused([&] { (void)w.manager.erase(twice); }, why);
+        refused([&] { (void)w.manager.submit_prefetch({twice, w.layout}); }, why);
+        refused([&] { (void)w.run(w.manager.lookup({twice, w.layout})); }, why);
+    }
+    SUBCASE("a layout of zero bytes")
+    {
+        const char* why = "the layout has 0 bytes";
+        refused([&] { (void)w.manager.reserve_write(keys("a"), nothing); }, why);
+        refused([&] { (void)w.run(w.manager.reserve_write_when_free(keys("a"), nothing, later)); }, why);
+        refused([&] { (void)w.manager.submit_prefetch({keys("a"), nothing}); }, why);
+    }
+    SUBCASE("readers out of range")
+    {
+        read_options options;
+        options.readers = 0;
+        refused([&] { (void)w.manager.read(keys("a"), options); }, "0 readers; expected 1 to 128");
+        options.readers = 129;
+        refused([&] { (void)w.manager.read(keys("a"), options); }, "129 readers; expected 1 to 128");
+    }
+    SUBCASE("an adapter that may store nothing at a time")
+    {
+        adapter_options bad;
+        bad.stores_in_flight = 0;
+        refused([&] { w.manager.add_adapter(std::make_unique<scripted_adapter>(w.adapters[0]), bad); },
+                "stores_in_flight is 0; expected at least 1");
+    }
+    check_nothing_left(w);
+    CHECK(w.l1().used_bytes == 0);
+    CHECK(w.l2.lookup_calls == 0);
+    w.close();
+}
+
+TEST_CASE("close: who waited has the answer before close() returns")
+{
+    world w{{.l1_objects = 1, .adapters = 0}};
+    auto staged = w.manager.reserve_write(keys("s"), w.layout);
+    std::string order;
+    w.manager.async_reserve_write_when_free(
+        keys("a"), w.layout, w.time->now() + 1h, write_mode::new_only,
+        [&](std::exception_ptr error, write_lease) { order += error ? "refused " : "reserved "; });
+    w.settle();
+    CHECK(order.empty());
+    w.manager.async_close([&](std::exception_ptr error) { order += error ? "failed" : "closed"; });
+    w.settle();
+    CHECK(order == "refused closed");
+    staged = {};
+    check_nothing_left(w);
+}
+
+TEST_CASE("a ticket may be dropped on any thread, and its locks are given back on the engine's executor")
+{
+    world w;
+    w.put("a");
+    w.write("b");
+    auto ticket = w.run(w.manager.lookup(w.request("a b")));
+    CHECK(ticket.hits() == 2);
+    std::thread{[t = std::move(ticket)]() mutable { t = {}; }}.join();
+    CHECK(w.l1().locks == 0);
+    CHECK(w.l2.total_locks() == 1); // the executor has not run
+    w.settle();
+    CHECK(w.l2.total_locks() == 0);
+    w.close();
+}
+
+TEST_CASE("awaited on another executor, a request runs on the engine's all the same")
+{
+    world w;
+    w.put("a");
+    asio::io_context other{1};
+    std::size_t hits = 0;
+    auto crossing = [&]() -> asio::awaitable<void> {
+        auto result = co_await w.prefetch("a");
+        hits = result.prefix_hits;
+    };
+    asio::co_spawn(other, crossing(), [](std::exception_ptr error) { CHECK_FALSE(error); });
+    other.poll();
+    CHECK(w.l2.lookup_calls == 0); // the engine's executor has not run
+    w.settle();
+    CHECK(w.l2.load_calls == 1);
+    CHECK(hits == 0); // nor has the caller's since
+    other.restart();
+    other.poll();
+    CHECK(hits == 1);
+    w.settle();
+    w.close();
+}
+
+TEST_CASE("tickets, leases and handles may be dropped on any thread while the engine runs")
+{
+    world w{{.l1_objects = 64}};
+    w.put("a b c d");
+    w.write("r");
+    auto guard = asio::make_work_guard(w.io);
+    std::thread engine{[&] {
+        w.io.restart();
+        w.io.run();
+    }};
+    std::size_t hits = 0;
+    for (int i = 0; i < 200; ++i) {
+        auto ticket = w.manager.async_lookup(w.request("r a b"), asio::use_future);
+        auto result = w.manager.async_prefetch(w.request("r c d"), asio::use_future);
+        auto handle = w.manager.submit_prefetch(w.request("a d"));
+        hits += ticket.get().hits();
+        hits += result.get().prefix_hits;
+    }
+    guard.reset();
+    engine.join();
+    w.settle();
+    CHECK(hits == 200 * 6);
+    CHECK(w.l1().locks == 0);
+    w.close();
 }

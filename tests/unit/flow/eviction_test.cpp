@@ -67,3 +67,18 @@ TEST_CASE("eviction: a policy of the user's own decides")
     CHECK(manager.read(keys("a")).size() == 1);
     CHECK(manager.read(keys("b")).empty());
 }
+
+TEST_CASE("eviction: the background goes on until the low watermark, however many objects that takes")
+{
+    world w{{.l1_objects = 400, .high_watermark = 0.9, .low_watermark = 0.1}};
+    for (int i = 0; i < 360; ++i) {
+        auto lease = w.manager.reserve_write(keys(std::to_string(i)), w.layout);
+        lease.commit();
+    }
+    w.settle();
+    CHECK(w.l1().resident_objects == 360);
+    w.write("last");
+    CHECK(w.l1().resident_objects == 40);
+    CHECK(w.resident("last"));
+    w.close();
+}

@@ -1,5 +1,7 @@
 #include "support/world.hpp"
 
+#include <terrace/memory_adapter.hpp>
+
 using namespace terrace;
 using namespace terrace::test;
 using namespace std::chrono_literals;
@@ -206,6 +208,8 @@ TEST_CASE("store: a failing adapter costs nobody else anything")
         w.adapters[0]->wrong_size = true;
         w.write("a b");
         CHECK(w.adapters[0]->store_calls == 1);
+        CHECK(w.manager.status().adapters[0].errors == 1);
+        CHECK(w.manager.status().store.failed_objects == 2);
     }
     SUBCASE("it hangs past its timeout: its objects stay locked, since it may still read them")
     {
@@ -268,5 +272,129 @@ TEST_CASE("store: an update overwrites what is stored")
     lease.commit();
     w.settle();
     CHECK(w.l2.objects[key("a").to_string()] == std::vector<std::byte>(object_bytes, std::byte{9}));
+    w.close();
+}
+
+TEST_CASE("store: who waits for room is served in order of arrival, whatever would fit")
+{
+    world w{{.l1_objects = 2}};
+    w.l2.stores.shut();
+    w.write("x");
+    w.write("y");
+    auto first = w.start(w.manager.reserve_write_when_free(keys("c d"), w.layout, w.time->now() + 2s));
+    w.l2.stores.let_one_pass(); // room for one
+    w.settle();
+    auto second = w.start(w.manager.reserve_write_when_free(keys("e"), w.layout, w.time->now() + 1s));
+    CHECK_FALSE(first.done());
+    CHECK_FALSE(second.done());
+    SUBCASE("the first leaves, and the turn goes on")
+    {
+        first.cancel();
+        w.settle();
+        CHECK(first.was_aborted());
+        CHECK(second.take().leading() == 1);
+    }
+    SUBCASE("the second's deadline passes before its turn comes: it is answered with what there is")
+    {
+        w.pass(1s);
+        REQUIRE(second.done());
+        CHECK(second.take().leading() == 1);
+        CHECK_FALSE(first.done());
+        w.l2.stores.open();
+        w.settle();
+        CHECK(first.take().leading() == 2);
+    }
+    w.l2.stores.open();
+    w.settle();
+    w.close();
+}
+
+TEST_CASE("store: under skip_l1 what was not stored stays in L1")
+{
+    adapter_options one_at_a_time;
+    one_at_a_time.stores_in_flight = 1;
+    world w{{.store_policy = "skip_l1", .adapter = one_at_a_time}};
+    w.l2.stores.shut();
+    SUBCASE("as its adapter was removed before its turn came")
+    {
+        w.write("a");
+        w.write("b");
+        auto removed = w.start(w.manager.remove_adapter(w.ids[0]));
+        w.l2.stores.open();
+        w.settle();
+        CHECK(removed.take());
+        CHECK(words(w.l2.stored) == "a");
+        CHECK_FALSE(w.resident("a"));
+        CHECK(w.resident("b"));
+    }
+    SUBCASE("as it has replaced what was stored")
+    {
+        w.write("a");
+        auto lease = w.manager.reserve_write(keys("a"), w.layout, write_mode::update);
+        std::ranges::fill(lease.bytes(0), std::byte{9});
+        lease.commit();
+        w.settle();
+        w.l2.stores.let_one_pass(); // of the old bytes
+        w.settle();
+        auto fresh = w.manager.read(keys("a"));
+        REQUIRE(fresh.size() == 1);
+        CHECK(fresh.bytes(0)[0] == std::byte{9});
+        fresh = {};
+        w.l2.stores.open();
+        w.settle();
+        CHECK_FALSE(w.resident("a"));
+    }
+    w.close();
+}
+
+TEST_CASE("store: a long queue is worked off to its end")
+{
+    adapter_options one_at_a_time;
+    one_at_a_time.stores_in_flight = 1;
+    world w{{.l1_objects = 64, .adapter = one_at_a_time}};
+    w.l2.stores.shut();
+    for (int i = 0; i < 60; ++i)
+        w.write(std::to_string(i));
+    CHECK(w.l2.store_calls == 1);
+    w.l2.stores.open();
+    w.settle();
+    CHECK(w.l2.stored.size() == 60);
+    CHECK(w.manager.status().store.queued_objects == 0);
+    w.close();
+}
+
+TEST_CASE("store: flush waits for what was committed just before it on the engine's own thread")
+{
+    world w;
+    w.l2.stores.shut();
+    auto lease = w.manager.reserve_write(keys("a"), w.layout);
+    auto commit_and_flush = [&]() -> asio::awaitable<void> {
+        lease.commit();
+        co_await w.manager.flush();
+    };
+    auto flushed = w.start(commit_and_flush());
+    CHECK_FALSE(flushed.done());
+    w.l2.stores.open();
+    w.settle();
+    CHECK(flushed.take());
+    CHECK(words(w.l2.stored) == "a");
+    w.close();
+}
+
+TEST_CASE("store: a store past its timeout is asked to stop, and gives its objects back when it does")
+{
+    world w{{.adapters = 0}};
+    memory_options slow; // it honours cancellation
+    slow.latency = 30s;
+    slow.clock = w.time;
+    adapter_options timeouts;
+    timeouts.store_timeout = 10s;
+    w.manager.add_adapter(std::make_unique<memory_adapter>(slow), timeouts);
+    w.write("a");
+    CHECK(w.l1().locked_objects == 1);
+    w.pass(10s);
+    CHECK(w.l1().locked_objects == 0);
+    CHECK(w.manager.status().store.failed_objects == 1);
+    CHECK(w.manager.status().store.in_flight == 0);
     w.close();
 }

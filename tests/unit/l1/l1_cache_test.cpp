@@ -508,3 +508,75 @@ TEST_CASE("L1: threads may read, write, erase and release at once")
     l1.cache->clear(clear_mode::force);
     CHECK(l1.cache->status().used_bytes == 0);
 }
+
+TEST_CASE("L1: whoever asked for room is told once of what frees memory or makes it evictable")
+{
+    struct counting_listener : l1_listener {
+        int rooms = 0;
+        void on_commit(read_lease) noexcept override {}
+        void on_room() noexcept override { ++rooms; }
+        void on_pressure() noexcept override {}
+    };
+    small_l1 l1;
+    const auto listener = std::make_shared<counting_listener>();
+    l1.cache->listen(listener);
+    l1.write("a b");
+    auto read = l1.read("a");
+    auto staged = l1.reserve("s");
+    l1.cache->ask_for_room();
+    SUBCASE("a reader's release")
+    {
+        read = {};
+    }
+    SUBCASE("a discarded reservation")
+    {
+        staged = {};
+    }
+    SUBCASE("a commit")
+    {
+        staged.commit();
+    }
+    SUBCASE("erase")
+    {
+        (void)l1.cache->erase(keys("b"));
+    }
+    SUBCASE("clear")
+    {
+        l1.cache->clear(clear_mode::unlocked);
+    }
+    CHECK(listener->rooms == 1);
+    (void)l1.read("b"); // nobody has asked again
+    CHECK(listener->rooms == 1);
+}
+
+TEST_CASE("L1: the end of a reservation that gave up is not taken for room that somebody made")
+{
+    struct counting_listener : l1_listener {
+        int rooms = 0;
+        void on_commit(read_lease) noexcept override {}
+        void on_room() noexcept override { ++rooms; }
+        void on_pressure() noexcept override {}
+    };
+    small_l1 l1{2};
+    const auto listener = std::make_shared<counting_listener>();
+    l1.cache->listen(listener);
+    auto held = l1.reserve("h");
+    l1.cache->ask_for_room();
+    CHECK_FALSE(l1.cache->reserve_write(keys("a b"), l1.layout, write_mode::new_only, on_shortage::give_up));
+    CHECK(listener->rooms == 0); // or whoever waits would try again and again
+}
+
+TEST_CASE("L1: closed, it keeps what is resident for those who read it, and takes nothing more")
+{
+    small_l1 l1;
+    l1.write("a");
+    auto held = l1.read("a");
+    auto staged = l1.reserve("b");
+    auto replacing = l1.reserve("a", write_mode::update);
+    l1.cache->close();
+    staged.commit();
+    replacing.commit();
+    CHECK(l1.cache->status().resident_objects == 1);
+    CHECK(l1.cache->status().staged_objects == 0);
+    CHECK(intact(held));
+}
