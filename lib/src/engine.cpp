@@ -86,24 +86,27 @@ std::shared_ptr<l1_cache> make_l1(const config& cfg)
                                       share_of(cfg.l1.capacity_bytes, cfg.eviction.high_watermark));
 }
 
-/// How the removal of an adapter went, for whoever still waits for it.
-struct outcome {
-    explicit outcome(const asio::any_io_executor& executor) : done{executor} {}
-    event done;
-    bool closed = false;
-    std::exception_ptr error;
+/// How closing some adapters goes, for whoever still waits for it.
+struct closing {
+    closing(const asio::any_io_executor& executor, std::size_t adapters) : changed{executor}, left{adapters} {}
+    event changed;
+    std::size_t left;
+    std::exception_ptr error; // the first
 };
 
-asio::awaitable<void> close_when_idle(std::shared_ptr<adapter_slot> slot, std::shared_ptr<outcome> result)
+/// A task of its own, so that a caller who gives up leaves no adapter half closed.
+asio::awaitable<void> close_when_idle(std::shared_ptr<adapter_slot> slot, std::shared_ptr<closing> result)
 {
     try {
         co_await slot->idle();
+        slot->closed = true;
         co_await slot->adapter().close();
     } catch (...) {
-        result->error = std::current_exception();
+        if (!result->error)
+            result->error = std::current_exception();
     }
-    result->closed = true;
-    result->done.notify_all();
+    --result->left;
+    result->changed.notify_all();
 }
 
 } // namespace
@@ -119,10 +122,14 @@ std::shared_ptr<engine> engine::make(asio::any_io_executor executor, config cfg)
 }
 
 engine::engine(asio::any_io_executor executor, const config& cfg)
-    : context{executor, cfg.clock != nullptr ? cfg.clock : make_system_clock(executor), make_l1(cfg)}, room{context},
-      stores{context, cfg.store}, chain{context, room, [this] { return stores.holds_memory(); }, cfg},
-      eviction{context, share_of(cfg.l1.capacity_bytes, cfg.eviction.low_watermark)}, ledger{context.l1},
-      close_timeout_{cfg.close_timeout}, closed_{executor}
+    : context{executor, cfg.clock != nullptr ? cfg.clock : make_system_clock(executor), make_l1(cfg)},
+      room{context},
+      stores{context, cfg.store},
+      chain{context, room, [this] { return stores.holds_memory(); }, cfg},
+      eviction{context, share_of(cfg.l1.capacity_bytes, cfg.eviction.low_watermark)},
+      ledger{context.l1},
+      close_timeout_{cfg.close_timeout},
+      closed_{executor}
 {
 }
 
@@ -130,18 +137,30 @@ engine::engine(asio::any_io_executor executor, const config& cfg)
 
 void engine::check(const prefetch_request& request) const
 {
-    std::vector<object_key> keys;
-    for (const key_group& group : request.groups()) {
+    const std::vector<key_group>& groups = request.groups();
+    (void)request_shape{groups, request.trim()}; // refuses what makes no shape
+    for (const key_group& group : groups)
         check_layout("prefetch", group.layout());
-        keys.insert(keys.end(), group.keys().begin(), group.keys().end());
+    if (groups.size() == 1) {
+        check_keys("prefetch", groups.front().keys());
+    } else {
+        std::vector<object_key> keys;
+        for (const key_group& group : groups)
+            keys.insert(keys.end(), group.keys().begin(), group.keys().end());
+        check_keys("prefetch", keys);
     }
-    check_keys("prefetch", keys);
-    (void)request_shape{request.groups(), request.trim()}; // refuses what makes no shape
     check_readers("prefetch", request.readers());
-    if (request.deadline() && *request.deadline() <= context.clock->now())
+    if (request.deadline())
+        check_deadline("prefetch", *request.deadline());
+}
+
+void engine::check_deadline(std::string_view operation, clock::time_point deadline) const
+{
+    const auto now = context.clock->now();
+    if (deadline <= now)
         throw std::invalid_argument(
-            fmt::format("prefetch: the deadline passed {} ns ago; expected one in the future of the engine's clock",
-                        std::chrono::nanoseconds{context.clock->now() - *request.deadline()}.count()));
+            fmt::format("{}: the deadline passed {} ns ago; expected one in the future of the engine's clock",
+                        operation, std::chrono::nanoseconds{now - deadline}.count()));
 }
 
 void engine::throw_if_closed() const
@@ -168,12 +187,12 @@ asio::awaitable<write_lease> engine::reserve_write_when_free(std::vector<object_
 {
     check_keys("reserve_write_when_free", keys);
     check_layout("reserve_write_when_free", layout);
+    check_deadline("reserve_write_when_free", deadline);
     auto& l1 = *context.l1;
     room_queue::attempt attempt = [&](l1_cache::on_shortage shortage) {
         return l1.reserve_write(keys, layout, mode, shortage);
     };
-    const std::uint64_t all = l1.rounded(layout.size_bytes()) * keys.size();
-    const bool never_fits = all > l1.capacity_bytes();
+    const bool never_fits = keys.size() > l1.capacity_bytes() / l1.rounded(layout.size_bytes());
     std::function<bool()> worth_waiting = [&l1, never_fits] { return !never_fits && l1.anything_held(); };
     co_return co_await room.reserve(std::move(attempt), std::move(worth_waiting), deadline);
 }
@@ -192,6 +211,10 @@ adapter_id engine::add_adapter(std::unique_ptr<l2_adapter> adapter, adapter_opti
     throw_if_closed();
     const adapter_id id{++last_adapter_};
     context.adapters.add(std::make_shared<adapter_slot>(context.executor, id, std::move(adapter), options));
+    if (refusing_) { // close() came in between, and may not have seen it
+        (void)context.adapters.take(id);
+        throw_if_closed();
+    }
     context.l1->offer_commits(true);
     return id;
 }
@@ -205,13 +228,27 @@ asio::awaitable<void> engine::remove_adapter(adapter_id id)
     if (context.adapters.snapshot()->empty())
         context.l1->offer_commits(false);
     stores.leave(*slot);
-    // A task of its own, so that a caller who gives up does not leave the adapter half removed.
-    auto end = std::make_shared<outcome>(context.executor);
-    context.spawn([&](task_scope::task&) { return close_when_idle(slot, end); });
-    while (!end->closed)
-        co_await end->done.wait();
-    if (end->error)
-        std::rethrow_exception(end->error);
+    adapter_list leaving(1, slot);
+    co_await close_adapters(std::move(leaving));
+}
+
+asio::awaitable<void> engine::close_adapters(adapter_list slots)
+{
+    auto result = std::make_shared<closing>(context.executor, slots.size());
+    for (const auto& slot : slots)
+        context.spawn([&](task_scope::task&) { return close_when_idle(slot, result); });
+    bool late = false;
+    clock::alarm alarm{*context.clock, [&late, &result] {
+                           late = true;
+                           result->changed.notify_all();
+                       }};
+    alarm.set(context.clock->now() + close_timeout_);
+    while (result->left != 0 && !late)
+        co_await result->changed.wait();
+    if (result->left != 0)
+        throw boost::system::system_error{errc::close_timed_out};
+    if (result->error)
+        std::rethrow_exception(result->error);
 }
 
 // ---- the whole -------------------------------------------------------------------------------------------------
@@ -244,28 +281,34 @@ asio::awaitable<void> engine::shut_down()
     refusing_ = true;
     context.stop();
     stores.stop();
-    bool idle = co_await context.idle(context.clock->now() + close_timeout_);
+    const bool idle = co_await context.idle(context.clock->now() + close_timeout_);
     if (!idle) {
         context.tasks.cancel_all(); // what did not end by itself is asked to
-        idle = co_await context.idle(context.clock->now() + close_timeout_);
+        (void)co_await context.idle(context.clock->now() + close_timeout_);
     }
     ledger.release_all();
     context.l1->close();
     stores.stop(); // what was committed meanwhile
+    adapter_list quiet;
     std::exception_ptr error;
+    auto later = std::make_shared<closing>(context.executor, 0);
     const auto adapters = context.adapters.snapshot();
     for (const auto& slot : *adapters) {
-        if (slot->in_flight != 0)
-            continue; // it still works with our memory, and close() is for an adapter that does not
-        try {
-            co_await slot->adapter().close();
-        } catch (...) {
-            error = std::current_exception();
+        if (slot->in_flight == 0) {
+            quiet.push_back(slot);
+            continue;
         }
+        // It still works with our memory, and is closed once it does not.
+        error = std::make_exception_ptr(boost::system::system_error{errc::close_timed_out});
+        context.spawn([&](task_scope::task&) { return close_when_idle(slot, later); });
+    }
+    try {
+        co_await close_adapters(std::move(quiet));
+    } catch (...) {
+        if (!error)
+            error = std::current_exception();
     }
     context.clock->rest();
-    if (!idle)
-        throw boost::system::system_error{errc::close_timed_out};
     if (error)
         std::rethrow_exception(error);
 }

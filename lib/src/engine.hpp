@@ -68,6 +68,9 @@ private:
     enum class life { open, closing, closed };
 
     asio::awaitable<void> shut_down();
+    /// Closes them once they are idle. Errors: errc::close_timed_out after close_timeout; they are then closed later.
+    asio::awaitable<void> close_adapters(adapter_list slots);
+    void check_deadline(std::string_view operation, clock::time_point deadline) const;
 
     const std::chrono::milliseconds close_timeout_;
     std::atomic<std::uint32_t> last_adapter_ = 0;
@@ -81,7 +84,10 @@ private:
 class lookup_state {
 public:
     lookup_state(std::shared_ptr<engine> e, std::unique_ptr<prefetch_run> r)
-        : owner{std::move(e)}, hits{r->what->shape.hits(r->usable)}, found{r->usable}, run{std::move(r)}
+        : owner{std::move(e)},
+          hits{r->what->shape.hits(r->usable)},
+          found{r->usable},
+          run{std::move(r)}
     {
     }
     ~lookup_state(); // on any thread

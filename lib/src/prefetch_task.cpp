@@ -131,19 +131,11 @@ void prefetch_task::wait(handler done)
         // Counted as work of the waiter's executor, which must not run dry meanwhile.
         auto executor = asio::prefer(asio::get_associated_executor(done), asio::execution::outstanding_work.tracked);
         waiter_.emplace(asio::bind_executor(executor, std::move(done)));
-        guard.unlock();
-        if (slot.is_connected())
-            slot.assign([weak = weak_from_this()](asio::cancellation_type) {
-                auto self = weak.lock();
-                if (self == nullptr)
-                    return;
-                std::optional<handler> waiter;
-                {
-                    std::scoped_lock lock{self->mutex_};
-                    waiter.swap(self->waiter_);
-                }
-                if (waiter)
-                    complete(std::move(*waiter), aborted(), {});
+        ++waiters_;
+        if (slot.is_connected()) // after the handler has found its place, which sets the slot up anew
+            slot.assign([weak = weak_from_this(), number = waiters_](asio::cancellation_type) {
+                if (auto self = weak.lock())
+                    self->stop_waiting(number);
             });
         return;
     }
@@ -158,6 +150,18 @@ void prefetch_task::wait(handler done)
     }
     guard.unlock();
     complete(std::move(done), std::move(error), std::move(result));
+}
+
+void prefetch_task::stop_waiting(std::uint64_t number)
+{
+    std::optional<handler> waiter;
+    {
+        std::scoped_lock guard{mutex_};
+        if (number == waiters_) // else it is the signal of one who has his answer
+            waiter.swap(waiter_);
+    }
+    if (waiter)
+        complete(std::move(*waiter), aborted(), {});
 }
 
 void prefetch_task::cancel()

@@ -17,8 +17,14 @@ public:
     using handler = asio::any_completion_handler<void(std::exception_ptr, prefetch_result)>;
 
     [[nodiscard]] static std::shared_ptr<prefetch_task> start(std::shared_ptr<engine> owner, prefetch_request request);
-    explicit prefetch_task(const std::shared_ptr<engine>& owner) : owner_{owner}, progress_{owner->context.executor} {}
+    explicit prefetch_task(const std::shared_ptr<engine>& owner)
+        : owner_{owner},
+          executor_{owner->context.executor},
+          progress_{executor_}
+    {
+    }
 
+    [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; } // the engine's
     [[nodiscard]] std::optional<std::size_t> lookup_hits() const;
     [[nodiscard]] std::optional<prefetch_result> poll();
     void wait(handler done);
@@ -34,10 +40,12 @@ private:
     void looked_up(std::size_t hits) override;
     void progressed() override { progress_.notify_all(); }
     void ended() override { run_ = nullptr; }
+    void stop_waiting(std::uint64_t number);
     void finish(std::exception_ptr error, prefetch_result result);
     static void complete(handler done, std::exception_ptr error, prefetch_result result);
 
     const std::weak_ptr<engine> owner_;
+    const asio::any_io_executor executor_;
     std::weak_ptr<task_scope::task> running_; // the engine's executor
     bool cancelled_ = false;                  // the engine's executor
     prefetch_run* run_ = nullptr;             // the engine's executor; while it runs
@@ -49,6 +57,7 @@ private:
     prefetch_result result_;
     std::exception_ptr error_;
     std::optional<handler> waiter_; // one at most
+    std::uint64_t waiters_ = 0;     // so far
 };
 
 /// What a spent or empty ticket loads.

@@ -5,6 +5,7 @@
 #include "prefetch_task.hpp"
 
 #include <boost/asio/co_spawn.hpp>
+#include <stdexcept>
 
 namespace terrace {
 
@@ -227,14 +228,27 @@ asio::awaitable<prefetch_result> prefetch_handle::wait()
     return async_wait(asio::use_awaitable);
 }
 
+detail::prefetch_task& prefetch_handle::task() const
+{
+    if (task_ == nullptr)
+        throw std::invalid_argument("the prefetch_handle is empty; expected one that submit_prefetch() returned");
+    return *task_;
+}
+
 asio::awaitable<read_lease> prefetch_handle::readable(std::size_t positions)
 {
-    return detail::prefetch_task::readable(task_, positions);
+    return detail::prefetch_task::readable(task().shared_from_this(), positions);
+}
+
+void prefetch_handle::start_readable(std::size_t positions,
+                                     asio::any_completion_handler<void(std::exception_ptr, read_lease)> done)
+{
+    asio::co_spawn(task().executor(), readable(positions), std::move(done));
 }
 
 void prefetch_handle::start_wait(handler done)
 {
-    task_->wait(std::move(done));
+    task().wait(std::move(done));
 }
 
 void prefetch_handle::cancel()

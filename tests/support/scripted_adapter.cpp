@@ -125,6 +125,7 @@ asio::awaitable<void> scripted_adapter::unlock(std::span<const object_key> keys)
 {
     auto s = s_;
     running call{s->in_flight};
+    ++s->unlock_calls;
     co_await s->unlocks.pass();
     for (const object_key& key : keys)
         --s->locks[key.to_string()];

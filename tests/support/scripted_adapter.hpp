@@ -61,6 +61,7 @@ public:
         int lookup_calls = 0;
         int load_calls = 0;
         int store_calls = 0;
+        int unlock_calls = 0;
         int close_calls = 0;
         int in_flight = 0;
         bool closed = false;

@@ -102,8 +102,9 @@ bool is_aborted(const std::exception_ptr& error)
 }
 
 world::world(world_options options)
-    : adapters{make_scripts(options.adapters)}, l2{*adapters.front()}, manager{io.get_executor(),
-                                                                               make_config(options, time)}
+    : adapters{make_scripts(options.adapters)},
+      l2{*adapters.front()},
+      manager{io.get_executor(), make_config(options, time)}
 {
     for (std::size_t i = 0; i < options.adapters; ++i)
         ids.push_back(manager.add_adapter(std::make_unique<scripted_adapter>(adapters[i]), options.adapter));

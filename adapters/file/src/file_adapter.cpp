@@ -190,7 +190,9 @@ private:
 
 file_adapter::impl::impl(file_options options)
     : options_{checked(std::move(options))},
-      directory_{options_.directory}, index_{options_.capacity_bytes}, pool_{options_.threads}
+      directory_{options_.directory},
+      index_{options_.capacity_bytes},
+      pool_{options_.threads}
 {
     const file::directory_contents contents = directory_.scan();
     corrupt_objects_ = contents.removed_objects;

@@ -33,7 +33,12 @@ void send(asio::any_io_executor home, Function f)
 /// One call of for_each(). Its turns share it; the last one sends it home.
 struct io_pool::batch {
     batch(asio::any_io_executor h, std::size_t n, std::size_t g, std::size_t t, const work& i, completion d)
-        : items{n}, grain{g}, item{i}, turns{t}, done{std::move(d)}, home{std::move(h)}
+        : items{n},
+          grain{g},
+          item{i},
+          turns{t},
+          done{std::move(d)},
+          home{std::move(h)}
     {
     }
 

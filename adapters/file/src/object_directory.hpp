@@ -19,7 +19,9 @@ namespace terrace::file {
 class temporary_file {
 public:
     temporary_file(temporary_file&& from) noexcept
-        : at_{from.at_}, path_{std::exchange(from.path_, {})}, file_{std::move(from.file_)}
+        : at_{from.at_},
+          path_{std::exchange(from.path_, {})},
+          file_{std::move(from.file_)}
     {
     }
     temporary_file& operator=(temporary_file&&) = delete;
@@ -33,7 +35,9 @@ public:
 private:
     friend class object_directory;
     temporary_file(int at, std::string path, unique_fd file) noexcept
-        : at_{at}, path_{std::move(path)}, file_{std::move(file)}
+        : at_{at},
+          path_{std::move(path)},
+          file_{std::move(file)}
     {
     }
 

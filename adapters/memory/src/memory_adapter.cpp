@@ -14,8 +14,9 @@ namespace {
 /// One stored object. Loads share it, so that erasing or replacing it takes no bytes from under them.
 struct stored_object {
     stored_object(std::span<const std::byte> from, std::uint64_t layout_fingerprint)
-        : bytes{std::make_unique_for_overwrite<std::byte[]>(from.size())}, size{from.size()}, fingerprint{
-                                                                                                  layout_fingerprint}
+        : bytes{std::make_unique_for_overwrite<std::byte[]>(from.size())},
+          size{from.size()},
+          fingerprint{layout_fingerprint}
     {
         std::memcpy(bytes.get(), from.data(), from.size());
     }

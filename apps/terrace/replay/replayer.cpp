@@ -84,8 +84,10 @@ bool replay_outcome::clean() const noexcept
 }
 
 replayer::replayer(std::span<const trace_request> requests, config engine, replay_options options)
-    : requests_{requests}, options_{std::move(options)},
-      first_key_{"replay", chunk_hash::from_number(0)}, prefill_{options_.prefill_tokens_per_second}
+    : requests_{requests},
+      options_{std::move(options)},
+      first_key_{"replay", chunk_hash::from_number(0)},
+      prefill_{options_.prefill_tokens_per_second}
 {
     check(requests_, engine.l1, options_);
     layout_ = memory_layout::bytes(options_.object_bytes);

@@ -108,7 +108,9 @@ void hold_conversation(const conversation_parameters& p, dice& random, std::uint
 class block_names {
 public:
     explicit block_names(const conversation_parameters& p)
-        : shared_blocks_{p.system_tokens / block_tokens}, prompts_(p.system_prompts), conversations_(p.conversations)
+        : shared_blocks_{p.system_tokens / block_tokens},
+          prompts_(p.system_prompts),
+          conversations_(p.conversations)
     {
     }
 

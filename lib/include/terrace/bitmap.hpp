@@ -19,7 +19,8 @@ class bitmap {
 public:
     bitmap() noexcept = default;
     explicit bitmap(std::size_t size, bool value = false)
-        : words_((size + 63) / 64, value ? ~word{0} : word{0}), size_{size}
+        : words_((size + 63) / 64, value ? ~word{0} : word{0}),
+          size_{size}
     {
         clear_tail();
     }

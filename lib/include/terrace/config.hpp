@@ -33,9 +33,9 @@ enum class late_load_policy : std::uint8_t {
 /// What bounds the prefetches. A request over a limit waits: those that somebody waits for before warm ones, higher
 /// priorities before lower ones, then in order of arrival.
 struct prefetch_limits_config {
-    std::uint64_t bytes_in_flight = 0;       ///< being loaded at a time; 0: half of L1
-    std::uint32_t requests_in_flight = 256;  ///< that load at a time; >= 1
-    std::uint32_t requests_waiting = 4096;   ///< a request past that is answered with what L1 has, and counted
+    std::uint64_t bytes_in_flight = 0;        ///< being loaded at a time; 0: half of L1
+    std::uint32_t requests_in_flight = 256;   ///< that load at a time; >= 1
+    std::uint32_t requests_waiting = 4096;    ///< a request past that is answered with what L1 has, and counted
     std::uint64_t window_bytes = 16ULL << 20; ///< of one adapter call: what lands together can be read together; >= 1
     /// How long a request waits for L1 memory that stores in flight hold, before it makes do with what there is; > 0.
     std::chrono::milliseconds room_timeout{5'000};
@@ -51,7 +51,8 @@ struct config {
     prefetch_limits_config prefetch_limits = {};
     late_load_policy late_loads = late_load_policy::admit;
 
-    /// How long close() waits for operations that adapters have in flight; > 0.
+    /// How long close() lets what adapters have in flight finish, how long again after it has asked it to stop, and how
+    /// long then for the adapters' own close(); remove_adapter() waits as long for that; > 0.
     std::chrono::milliseconds close_timeout{30'000};
 
     /// Null: the machine's steady clock.

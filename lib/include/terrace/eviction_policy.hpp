@@ -27,9 +27,9 @@ class eviction_policy {
 public:
     virtual ~eviction_policy() = default;
 
-    virtual void admit(evictable& object) = 0;            ///< resident, without readers
+    virtual void admit(evictable& object) noexcept = 0;   ///< resident, without readers
     virtual void acquire(evictable& object) noexcept = 0; ///< has a reader: not to be evicted
-    virtual void release(evictable& object) = 0;          ///< has none left
+    virtual void release(evictable& object) noexcept = 0; ///< has none left
     virtual void forget(evictable& object) noexcept = 0;  ///< leaves the tier; called with or without readers
 
     /// The object to evict next, among those without readers; null if there is none. It stays until forget().

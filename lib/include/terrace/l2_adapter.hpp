@@ -28,7 +28,9 @@ public:
 class store_item {
 public:
     store_item(const object_key& k, memory_layout l, std::span<const std::byte> b)
-        : key{k}, layout{std::move(l)}, bytes{b}
+        : key{k},
+          layout{std::move(l)},
+          bytes{b}
     {
     }
 
@@ -42,7 +44,8 @@ class list_cursor {
 public:
     list_cursor() = default;
     explicit list_cursor(std::string after_position, std::size_t limit = 1000)
-        : after{std::move(after_position)}, max_keys{limit}
+        : after{std::move(after_position)},
+          max_keys{limit}
     {
     }
 
@@ -88,7 +91,8 @@ public:
 ///
 /// Items     bit i of an answer is for item i; a key stands once in a batch
 /// Errors    what concerns one item is its clear bit; a store that cannot be used at all throws system_error
-/// Cancelled honours the awaiting coroutine's cancellation, but ends only when it has stopped touching its buffers
+/// Cancelled honours the awaiting coroutine's cancellation, but ends only when it has stopped touching its buffers, and
+///           by way of the executor, never inside the call that cancels
 /// Lifetime  what is passed in stays valid until the awaitable ends
 /// Threads   called and completing on one executor, any number of calls at once; what blocks goes elsewhere
 class l2_adapter {

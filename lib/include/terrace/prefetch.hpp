@@ -55,7 +55,8 @@ public:
     /// Appears in logs and traces.
     prefetch_request& set_trace_id(std::string id) { return trace_id_ = std::move(id), *this; }
 
-    [[nodiscard]] const std::vector<key_group>& groups() const noexcept { return groups_; }
+    [[nodiscard]] const std::vector<key_group>& groups() const& noexcept { return groups_; }
+    [[nodiscard]] std::vector<key_group> groups() && noexcept { return std::move(groups_); }
     [[nodiscard]] std::uint32_t readers() const noexcept { return readers_; }
     [[nodiscard]] trim_rule trim() const noexcept { return trim_; }
     [[nodiscard]] lock_mode lock() const noexcept { return lock_; }
@@ -93,7 +94,8 @@ class lookup_state;
 class prefetch_task;
 } // namespace detail
 
-/// A prefetch that runs on its own. Dropping the handle cancels it and releases what it brought.
+/// A prefetch that runs on its own. Dropping the handle cancels it and releases what it brought. A handle that was
+/// moved from is empty: it has nothing to poll, and waiting for it throws std::invalid_argument.
 ///
 /// Threads: every member may be called from any thread.
 class prefetch_handle {
@@ -121,6 +123,14 @@ public:
     /// Cancelled: operation_aborted; the prefetch goes on.  Lifetime: the handle outlives the call.
     asio::awaitable<prefetch_result> wait();
 
+    /// readable() for any completion token: void(std::exception_ptr, read_lease).
+    template <class CompletionToken>
+    auto async_readable(std::size_t positions, CompletionToken&& token)
+    {
+        return asio::async_initiate<CompletionToken, void(std::exception_ptr, read_lease)>(
+            [this](auto done, std::size_t n) { start_readable(n, std::move(done)); }, token, positions);
+    }
+
     /// wait() for any completion token: void(std::exception_ptr, prefetch_result).
     template <class CompletionToken>
     auto async_wait(CompletionToken&& token)
@@ -137,6 +147,9 @@ private:
     using handler = asio::any_completion_handler<void(std::exception_ptr, prefetch_result)>;
     explicit prefetch_handle(std::shared_ptr<detail::prefetch_task> task) noexcept;
     void start_wait(handler done);
+    void start_readable(std::size_t positions, asio::any_completion_handler<void(std::exception_ptr, read_lease)> done);
+    /// Throws std::invalid_argument for an empty handle.
+    [[nodiscard]] detail::prefetch_task& task() const;
 
     std::shared_ptr<detail::prefetch_task> task_;
 };
@@ -153,7 +166,7 @@ public:
 
     [[nodiscard]] std::size_t hits() const noexcept;        ///< keys that load() can make usable
     [[nodiscard]] std::size_t prefix_hits() const noexcept; ///< leading chunks that load() can make usable
-    [[nodiscard]] const bitmap& found() const noexcept; ///< of the request's keys
+    [[nodiscard]] const bitmap& found() const noexcept;     ///< of the request's keys
 
     /// Runs the rest of the chain. The ticket is spent: it then has no hits, whatever becomes of the call.
     /// Cancelled: operation_aborted, with every lock given back; I/O that has started keeps its buffers until it ends.

@@ -61,7 +61,7 @@ struct adapter_entry {
     adapter_status self;
     adapter_health health = adapter_health::healthy; ///< the worst of what it says itself and of its breakers
     std::uint64_t breaker_trips = 0;                 ///< times that the engine left it alone after failures in a row
-    std::uint64_t lookups = 0; ///< calls
+    std::uint64_t lookups = 0;                       ///< calls
     std::uint64_t loads = 0;
     std::uint64_t stores = 0;
     std::uint64_t errors = 0;   ///< calls that threw

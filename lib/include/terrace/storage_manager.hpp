@@ -57,7 +57,8 @@ public:
 ///           they cross over and back. Each has an async_ form for any completion token.
 /// Errors    arguments are checked at the door: std::invalid_argument names the value and what was expected, and
 ///           nothing has changed. After close(): system_error(errc::closed); leases say l1_error::closed.
-/// Lifetime  co_await close() before the end. A manager destroyed without it asks everything to stop; what adapters
+/// Lifetime  the executor outlives the manager, and every ticket and handle of it. co_await close() before the end. A
+/// manager destroyed without it asks everything to stop; what adapters
 ///           have in flight then ends on the executor, and keeps its memory until it has.
 class storage_manager {
 public:
@@ -73,7 +74,8 @@ public:
     adapter_id add_adapter(std::unique_ptr<l2_adapter> adapter, adapter_options options = {});
 
     /// Starts nothing more on the adapter, drops what is queued for it, waits for what is in flight, closes it.
-    /// Errors: errc::unknown_adapter.  Cancelled: the adapter is removed all the same, in the background.
+    /// Errors: errc::unknown_adapter; errc::close_timed_out after config::close_timeout, and it goes on in the
+    /// background.  Cancelled: the adapter is removed all the same, in the background.
     asio::awaitable<void> remove_adapter(adapter_id id);
 
     // ---- L1 ----
@@ -85,7 +87,8 @@ public:
 
     /// The same, but where memory is short it waits, in order of arrival and holding nothing, for readers and stores
     /// to let go of theirs. At the deadline, or when nothing is left to wait for, it answers as reserve_write() does.
-    /// Cancelled: operation_aborted; nothing is reserved.
+    /// deadline   in the future of the engine's clock
+    /// Cancelled  operation_aborted; nothing is reserved
     asio::awaitable<write_lease> reserve_write_when_free(std::vector<object_key> keys, memory_layout layout,
                                                          clock::time_point deadline,
                                                          write_mode mode = write_mode::new_only);
@@ -131,7 +134,9 @@ public:
     /// Refuses new work, cancels requests, lets started I/O finish and starts none, closes the adapters. Stores still
     /// queued are dropped and counted: flush() first to keep them. Leases in callers' hands stay valid. Afterwards
     /// status() shows no operation, no L2 lock, and no L1 lock or staged byte but the callers' own.
-    /// Errors: errc::close_timed_out after config::close_timeout. A second call waits for the first, then returns.
+    /// Errors: errc::close_timed_out if something has not ended then, see config::close_timeout; what an adapter still
+    /// works with it keeps, and it is closed once it does not. Cancelled: it goes on in the background. A second call
+    /// waits for the first, then returns.
     asio::awaitable<void> close();
 
     // ---- the same for any completion token: void(std::exception_ptr, T) or void(std::exception_ptr) ----

@@ -173,7 +173,9 @@ chunk_hash chunk_hash::from_number(std::uint64_t n) noexcept
 
 object_key::object_key(std::string_view model, const chunk_hash& hash, std::uint32_t kv_rank, std::uint16_t group,
                        std::string_view cache_salt)
-    : hash_{hash}, group_{group}, kv_rank_{kv_rank}
+    : hash_{hash},
+      group_{group},
+      kv_rank_{kv_rank}
 {
     if (hash.empty())
         throw std::invalid_argument("object_key: the chunk hash is empty");

@@ -4,6 +4,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/system/system_error.hpp>
+#include <vector>
 
 namespace terrace {
 
@@ -70,9 +71,11 @@ std::size_t task_scope::size() const noexcept
 
 void task_scope::cancel_all()
 {
-    // A task may end, and leave the list, while it is told to.
-    for (auto next = state_->running.begin(); next != state_->running.end();)
-        (next++)->cancel();
+    std::vector<std::shared_ptr<task>> all; // tasks may end, and leave the list, while they are told to
+    for (task& t : state_->running)
+        all.push_back(t.shared_from_this());
+    for (const auto& t : all)
+        t->cancel();
 }
 
 } // namespace terrace

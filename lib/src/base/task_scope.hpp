@@ -20,10 +20,15 @@ namespace terrace {
 class task_scope {
 public:
     /// One running coroutine, as seen from inside it and from whoever may want to stop it. It outlives its frames.
-    class task : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+    class task : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>,
+                 public std::enable_shared_from_this<task> {
     public:
         /// Asks the coroutine to stop.
-        void cancel() { signal_.emit(asio::cancellation_type::terminal); }
+        void cancel()
+        {
+            const auto self = shared_from_this(); // it may end meanwhile
+            signal_.emit(asio::cancellation_type::terminal);
+        }
 
     private:
         friend class task_scope;

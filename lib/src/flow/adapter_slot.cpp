@@ -58,12 +58,16 @@ std::shared_ptr<adapter_slot> adapter_set::take(adapter_id id)
 adapter_call::adapter_call(std::shared_ptr<adapter_slot> slot, counter adapter_slot::*kind, breaker::permit permit,
                            clock& clock, std::chrono::milliseconds timeout, task_scope::task& me,
                            std::function<void()> on_timeout)
-    : slot_{std::move(slot)}, me_{me}, on_timeout_{std::move(on_timeout)}, permit_{std::move(permit)}, clock_{clock},
+    : slot_{std::move(slot)},
+      me_{me},
+      on_timeout_{std::move(on_timeout)},
+      permit_{std::move(permit)},
+      clock_{clock},
       alarm_{clock, [this] { time_is_up(); }}
 {
+    alarm_.set(clock.now() + timeout);
     ++((*slot_).*kind);
     ++slot_->in_flight;
-    alarm_.set(clock.now() + timeout);
 }
 
 void adapter_call::time_is_up()

@@ -26,8 +26,13 @@ class adapter_slot {
 public:
     adapter_slot(const asio::any_io_executor& executor, adapter_id id, std::unique_ptr<l2_adapter> adapter,
                  adapter_options options)
-        : lookup_breaker{options.breaker}, load_breaker{options.breaker},
-          store_breaker{options.breaker}, id_{id}, options_{options}, adapter_{std::move(adapter)}, changed_{executor}
+        : lookup_breaker{options.breaker},
+          load_breaker{options.breaker},
+          store_breaker{options.breaker},
+          id_{id},
+          options_{options},
+          adapter_{std::move(adapter)},
+          changed_{executor}
     {
     }
 
@@ -43,6 +48,9 @@ public:
     breaker lookup_breaker;
     breaker load_breaker;
     breaker store_breaker;
+
+    /// close() of the adapter has been called: nothing may follow it.
+    bool closed = false;
 
     counter lookups;
     counter loads;

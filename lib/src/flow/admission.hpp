@@ -74,7 +74,11 @@ private:
     /// One coroutine in line. It lives in that coroutine's frame, and leaves with it.
     struct waiter : boost::intrusive::set_base_hook<> {
         waiter(admission_queue& q, load_class c, int p)
-            : queue{q}, turn{q.context_}, what{c}, priority{p}, number{++q.last_}
+            : queue{q},
+              turn{q.context_},
+              what{c},
+              priority{p},
+              number{++q.last_}
         {
             queue.line_.insert(*this);
             ++queue.waiting_;

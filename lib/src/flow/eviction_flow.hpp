@@ -13,7 +13,8 @@ namespace terrace {
 class eviction_flow {
 public:
     eviction_flow(flow_context& context, std::uint64_t low_watermark_bytes)
-        : context_{context}, low_watermark_bytes_{low_watermark_bytes}
+        : context_{context},
+          low_watermark_bytes_{low_watermark_bytes}
     {
     }
 

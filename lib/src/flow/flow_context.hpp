@@ -46,7 +46,10 @@ struct flow_counters {
 class flow_context {
 public:
     flow_context(asio::any_io_executor ex, std::shared_ptr<terrace::clock> c, std::shared_ptr<l1_cache> cache)
-        : executor{std::move(ex)}, clock{std::move(c)}, l1{std::move(cache)}, idle_{executor},
+        : executor{std::move(ex)},
+          clock{std::move(c)},
+          l1{std::move(cache)},
+          idle_{executor},
           tasks{executor, idle_, counters.internal_errors}
     {
     }

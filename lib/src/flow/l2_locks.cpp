@@ -6,24 +6,39 @@
 namespace terrace {
 namespace {
 
+/// Counts locks as given back when it ends, whatever the adapter said.
+struct counted_down {
+    counted_down(counter& g, std::size_t n) : gauge{g}, locks{n} {}
+    ~counted_down() { gauge -= locks; }
+    counted_down(const counted_down&) = delete;
+    counted_down& operator=(const counted_down&) = delete;
+    counter& gauge;
+    std::size_t locks;
+};
+
 asio::awaitable<void> unlock_keys(flow_context& context, std::shared_ptr<adapter_slot> slot,
                                   std::vector<object_key> keys, task_scope::task& me)
 {
-    adapter_call call{slot,           &adapter_slot::unlocks,         breaker::permit{},
-                      *context.clock, slot->options().unlock_timeout, me};
+    counted_down locks{context.counters.l2_locks, keys.size()};
+    if (slot->closed)
+        co_return; // its locks ended with it
+    const auto timeout = slot->options().unlock_timeout;
+    adapter_call call{slot, &adapter_slot::unlocks, breaker::permit{}, *context.clock, timeout, me};
     try {
         co_await slot->adapter().unlock(keys);
     } catch (...) {
         call.caught(); // the adapter's loss: it keeps objects that it could evict
     }
-    context.counters.l2_locks -= keys.size();
 }
 
 } // namespace
 
 l2_locks::l2_locks(flow_context& context, std::shared_ptr<adapter_slot> slot, key_list keys, bitmap held)
-    : owner_{context.owner.lock()}, context_{&context}, slot_{std::move(slot)}, keys_{std::move(keys)}, held_{std::move(
-                                                                                                            held)}
+    : owner_{context.owner.lock()},
+      context_{&context},
+      slot_{std::move(slot)},
+      keys_{std::move(keys)},
+      held_{std::move(held)}
 {
     context_->counters.l2_locks += held_.count();
 }

@@ -63,8 +63,12 @@ void flight_table::erase(loading_object& object) noexcept
 
 load_flight::load_flight(flight_table& table, l1_cache& l1, write_lease staged, memory_layout layout,
                          const bitmap& retained, bool keep_unclaimed, std::shared_ptr<admission_queue::share> admitted)
-    : table_{table}, l1_{l1}, staged_{std::move(staged)}, layout_{std::move(layout)},
-      keep_unclaimed_{keep_unclaimed}, admitted_{std::move(admitted)}
+    : table_{table},
+      l1_{l1},
+      staged_{std::move(staged)},
+      layout_{std::move(layout)},
+      keep_unclaimed_{keep_unclaimed},
+      admitted_{std::move(admitted)}
 {
     objects_.reserve(staged_.size());
     for (std::size_t i = 0; i < staged_.size(); ++i) {

@@ -6,13 +6,11 @@
 namespace terrace {
 namespace {
 
-/// Moves bit i of `answer` to the place of the i-th set bit of `asked`.
-bitmap spread(const bitmap& answer, const bitmap& asked)
+/// Sets bit i of `answer` in `result`, at the place of the i-th set bit of `asked`.
+void spread(const bitmap& answer, const bitmap& asked, bitmap& result)
 {
-    bitmap result{asked.size()};
     std::size_t i = 0;
     asked.for_each_set([&](std::size_t at) { result.set(at, answer.test(i++)); });
-    return result;
 }
 
 std::vector<std::uint32_t> positions_of(const bitmap& which)
@@ -32,8 +30,12 @@ std::uint64_t limit_or(std::uint64_t configured, std::uint64_t otherwise)
 
 prefetch_chain::prefetch_chain(flow_context& context, room_queue& room, std::function<bool()> stores_hold_memory,
                                const config& cfg)
-    : context_{context}, room_{room}, stores_hold_memory_{std::move(stores_hold_memory)}, policy_{cfg.prefetch},
-      late_loads_{cfg.late_loads}, room_timeout_{cfg.prefetch_limits.room_timeout},
+    : context_{context},
+      room_{room},
+      stores_hold_memory_{std::move(stores_hold_memory)},
+      policy_{cfg.prefetch},
+      late_loads_{cfg.late_loads},
+      room_timeout_{cfg.prefetch_limits.room_timeout},
       window_bytes_{cfg.prefetch_limits.window_bytes},
       admission_{context,
                  {.bytes = limit_or(cfg.prefetch_limits.bytes_in_flight, cfg.l1.capacity_bytes / 2),
@@ -46,7 +48,7 @@ prefetch_chain::prefetch_chain(flow_context& context, room_queue& room, std::fun
 
 asio::awaitable<prefetch_result> prefetch_chain::prefetch(prefetch_request request, observer* seen_by)
 {
-    auto run = begin(request);
+    auto run = begin(std::move(request));
     if (seen_by == nullptr) {
         co_await drive(*run, goal::loaded, nullptr);
         co_return finish(*run);
@@ -62,7 +64,7 @@ asio::awaitable<prefetch_result> prefetch_chain::prefetch(prefetch_request reque
 
 asio::awaitable<std::unique_ptr<prefetch_run>> prefetch_chain::look_up(prefetch_request request)
 {
-    auto run = begin(request);
+    auto run = begin(std::move(request));
     co_await drive(*run, goal::found, nullptr);
     co_return run;
 }
@@ -74,10 +76,10 @@ asio::awaitable<prefetch_result> prefetch_chain::load(std::unique_ptr<prefetch_r
     co_return finish(*run);
 }
 
-std::unique_ptr<prefetch_run> prefetch_chain::begin(const prefetch_request& request)
+std::unique_ptr<prefetch_run> prefetch_chain::begin(prefetch_request request)
 {
     context_.throw_if_stopping();
-    auto run = std::make_unique<prefetch_run>(request, context_.clock->now());
+    auto run = std::make_unique<prefetch_run>(std::move(request), context_.clock->now());
     ++context_.counters.requests;
     context_.counters.keys += run->size();
     // L1 first, then what is on its way there; L2 is asked only for the rest.
@@ -94,7 +96,8 @@ std::unique_ptr<prefetch_run> prefetch_chain::begin(const prefetch_request& requ
 class prefetch_chain::lookup_round {
 public:
     lookup_round(prefetch_chain& chain, prefetch_run& run, event& wake)
-        : adapters_{chain.context_.adapters.snapshot()}, place_{std::make_shared<lookups>(adapters_->size())},
+        : adapters_{chain.context_.adapters.snapshot()},
+          place_{std::make_shared<lookups>(adapters_->size())},
           here_{*place_, wake}
     {
         run.locks.resize(adapters_->size());
@@ -158,7 +161,7 @@ asio::awaitable<void> prefetch_chain::drive(prefetch_run& run, goal until, obser
         ~attached() { claims.attach(nullptr); }
         load_claims& claims;
     } listening{run.claims, turn.wake()};
-    bool late = false;
+    bool late = run.deadline && *run.deadline <= context_.clock->now(); // a ticket may be loaded too late
     clock::alarm alarm{*context_.clock, [&late, &turn] {
                            late = true;
                            turn.wake().notify_all();
@@ -166,7 +169,7 @@ asio::awaitable<void> prefetch_chain::drive(prefetch_run& run, goal until, obser
     std::optional<lookup_round> round;
     if (!run.looked_up)
         round.emplace(*this, run, turn.wake());
-    if (run.deadline)
+    if (run.deadline && !late)
         alarm.set(*run.deadline);
 
     while (true) {
@@ -179,18 +182,22 @@ asio::awaitable<void> prefetch_chain::drive(prefetch_run& run, goal until, obser
         const bitmap planned = plan(run, chosen);
         run.usable = run.trimmed(run.available(planned));
         if (!run.looked_up && (answered || late || run.usable.all())) {
-            // The rest of the adapters can add nothing, or not in time; and what will not be used is given back now.
+            // The rest of the adapters can add nothing, or not in time.
             round.reset();
             run.looked_up = true;
+            if (seen_by != nullptr)
+                seen_by->looked_up(run.what->shape.hits(run.usable));
+        }
+        if (run.looked_up) {
+            // What will not be used, or has no room, is given back now and not at the end.
             run.pins.keep_only(run.usable);
             for (std::size_t i = 0; i < run.locks.size(); ++i)
                 run.locks[i].keep_only(chosen[i] & run.usable);
-            if (seen_by != nullptr)
-                seen_by->looked_up(run.what->shape.hits(run.usable));
         }
         if (late) {
             run.timed_out = run.timed_out || (run.usable - run.pins.present()).any() || !answered;
             run.claims.give_up(load_claims::if_unclaimed::finish);
+            run.usable = run.trimmed(run.available(planned));
             break;
         }
         if (until == goal::found && run.looked_up)
@@ -261,10 +268,12 @@ asio::awaitable<void> prefetch_chain::look_up_in(std::shared_ptr<adapter_slot> s
             some = gather<std::vector<object_key>, object_key>(*keys, missing);
             asked = some;
         }
+        bitmap held{missing.size()}; // made now, so that nothing can fail between the locks and their guard
         const bitmap answer = co_await slot->adapter().lookup_and_lock(asked);
         if (answer.size() == asked.size()) {
             running.succeeded();
-            l2_locks locks{context_, slot, keys, spread(answer, missing)};
+            spread(answer, missing, held);
+            l2_locks locks{context_, slot, keys, std::move(held)};
             place->answer(call, std::move(locks)); // too late: they are unlocked here
         } else {
             running.failed(); // an answer to another question
@@ -349,7 +358,9 @@ asio::awaitable<void> prefetch_chain::start_loads(prefetch_run& run, std::vector
     auto staged = co_await reserve(run, to_load);
 
     // Out of memory trims, it does not fail.
-    run.claims.fail(to_load - spread(staged.reserved(), to_load));
+    bitmap with_room{run.size()};
+    spread(staged.reserved(), to_load, with_room);
+    run.claims.fail(to_load - with_room);
     auto positions = positions_of(to_load); // of each staged key in the request
     to_load &= run.trimmed(run.available(to_load));
 
@@ -444,8 +455,10 @@ asio::awaitable<void> prefetch_chain::load_from(std::shared_ptr<load_flight> fli
 {
     const auto slot = locks.slot();
     bitmap loaded{flight->size()};
-    auto permit = slot->load_breaker.try_begin(context_.clock->now());
-    if (!permit) { // it has failed since the lookup
+    std::optional<breaker::permit> permit;
+    if (!slot->closed)
+        permit = slot->load_breaker.try_begin(context_.clock->now());
+    if (!permit) { // it has failed, or left, since the lookup
         context_.counters.failed_loads += loaded.size();
         flight->land(loaded);
         co_return;

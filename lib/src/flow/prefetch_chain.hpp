@@ -53,7 +53,7 @@ private:
     class lookup_round;
     enum class goal { found, loaded };
 
-    [[nodiscard]] std::unique_ptr<prefetch_run> begin(const prefetch_request& request);
+    [[nodiscard]] std::unique_ptr<prefetch_run> begin(prefetch_request request);
     asio::awaitable<void> drive(prefetch_run& run, goal until, observer* seen_by);
     [[nodiscard]] prefetch_result finish(prefetch_run& run);
 

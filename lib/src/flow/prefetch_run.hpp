@@ -18,11 +18,11 @@ namespace terrace {
 /// What a request asks for, flat: the keys of its groups one after the other. Shared with the adapter calls, which may
 /// outlive it.
 struct request_keys {
-    request_keys(const std::vector<key_group>& groups, trim_rule rule);
+    request_keys(std::vector<key_group> groups, trim_rule rule);
 
-    std::vector<object_key> keys;
     request_shape shape;
     std::vector<layout_run> layouts;
+    std::vector<object_key> keys;
 };
 
 /// One request on its way through the chain, and everything it holds: pins in L1, locks in L2, claims on loads. Every
@@ -31,7 +31,7 @@ struct request_keys {
 /// Threads: the engine's executor; destruction on any thread if it has no claims.
 class prefetch_run {
 public:
-    prefetch_run(const prefetch_request& request, clock::time_point now);
+    prefetch_run(prefetch_request request, clock::time_point now);
 
     [[nodiscard]] const std::vector<object_key>& keys() const noexcept { return what->keys; }
     [[nodiscard]] std::size_t size() const noexcept { return what->keys.size(); }

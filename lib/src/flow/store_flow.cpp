@@ -9,7 +9,11 @@ namespace terrace {
 class store_flow::batch {
 public:
     batch(store_flow& flow, read_lease objects, std::uint64_t number)
-        : flow_{flow}, objects_{std::move(objects)}, number_{number}, asked_{objects_.size()}, failed_{objects_.size()}
+        : flow_{flow},
+          objects_{std::move(objects)},
+          number_{number},
+          asked_{objects_.size()},
+          failed_{objects_.size()}
     {
         keys_.reserve(objects_.size());
         for (std::size_t i = 0; i < objects_.size(); ++i)
@@ -116,7 +120,7 @@ asio::awaitable<void> store_flow::store(std::shared_ptr<lane> to, job work, task
     {
         bitmap stored{work.objects.size()};
         std::uint64_t bytes = 0;
-        if (auto permit = slot->store_breaker.try_begin(context_.clock->now())) {
+        if (auto permit = slot->store_breaker.try_begin(context_.clock->now()); permit && !slot->closed) {
             adapter_call running{
                 slot, &adapter_slot::stores, std::move(*permit), *context_.clock, slot->options().store_timeout, me};
             counted in_flight{context_.counters.stores_in_flight};

@@ -24,7 +24,9 @@ namespace terrace {
 class store_flow {
 public:
     store_flow(flow_context& context, std::shared_ptr<const store_policy> policy)
-        : context_{context}, policy_{std::move(policy)}, changed_{context.executor}
+        : context_{context},
+          policy_{std::move(policy)},
+          changed_{context.executor}
     {
     }
 

@@ -8,7 +8,8 @@
 namespace terrace {
 
 allocator::allocator(std::uint64_t capacity_bytes, std::uint32_t alignment_bytes)
-    : alignment_{alignment_bytes}, capacity_{capacity_bytes / alignment_bytes * alignment_bytes},
+    : alignment_{alignment_bytes},
+      capacity_{capacity_bytes / alignment_bytes * alignment_bytes},
       shift_{static_cast<std::uint32_t>(std::countr_zero(alignment_bytes))}
 {
     if (capacity_ != 0) {

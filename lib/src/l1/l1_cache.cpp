@@ -30,9 +30,12 @@ constexpr std::size_t spare_capacity = 4096; // entries; larger ones go back to 
 } // namespace
 
 l1_cache::l1_cache(const l1_config& cfg, std::unique_ptr<eviction_policy> policy, std::uint64_t high_watermark_bytes)
-    : arena_{cfg}, high_watermark_{high_watermark_bytes}, allocator_{arena_.size_bytes(), cfg.alignment_bytes},
-      buckets_(first_buckets), index_{index::bucket_traits{buckets_.data(), buckets_.size()}}, policy_{
-                                                                                                   std::move(policy)}
+    : arena_{cfg},
+      high_watermark_{high_watermark_bytes},
+      allocator_{arena_.size_bytes(), cfg.alignment_bytes},
+      buckets_(first_buckets),
+      index_{index::bucket_traits{buckets_.data(), buckets_.size()}},
+      policy_{std::move(policy)}
 {
     spare_held_.reserve(spare_vectors);
     ASAN_POISON_MEMORY_REGION(arena_.data(), arena_.size_bytes());
@@ -70,19 +73,33 @@ layout_record& l1_cache::record(const memory_layout& layout)
     return it->second;
 }
 
+void l1_cache::forget_if_unused(const layout_record& record) noexcept
+{
+    if (record.objects == 0)
+        layouts_.erase(record.layout.fingerprint());
+}
+
 l1_error l1_cache::stage(slot& s, const memory_layout& layout, bool temporary)
 {
     if (closed_)
         return l1_error::closed;
     if (allocator_.rounded(layout.size_bytes()) > allocator_.capacity_bytes())
         return l1_error::larger_than_l1;
+    layout_record& of = record(layout);
     memory_block* memory = allocator_.allocate(layout.size_bytes());
     while (memory == nullptr && evict_one())
         memory = allocator_.allocate(layout.size_bytes());
-    if (memory == nullptr)
+    if (memory == nullptr) {
+        forget_if_unused(of);
         return l1_error::out_of_memory;
-    layout_record& of = record(layout);
-    l1_entry& entry = entries_.make();
+    }
+    try {
+        s.entry = &entries_.make();
+    } catch (...) {
+        allocator_.free(*memory);
+        throw;
+    }
+    l1_entry& entry = *s.entry;
     entry.key = s.key;
     entry.bytes = layout.size_bytes();
     entry.memory = memory;
@@ -92,7 +109,6 @@ l1_error l1_cache::stage(slot& s, const memory_layout& layout, bool temporary)
     ++counts_.staged_objects;
     counts_.staged_bytes += allocator_.size_bytes(*memory);
     ASAN_UNPOISON_MEMORY_REGION(bytes(entry).data(), entry.bytes);
-    s.entry = &entry;
     return l1_error::none;
 }
 
@@ -121,8 +137,8 @@ void l1_cache::free(l1_entry& entry) noexcept
     TERRACE_ASSERT(entry.readers == 0);
     ASAN_POISON_MEMORY_REGION(bytes(entry).data(), entry.bytes);
     allocator_.free(*entry.memory);
-    if (--entry.layout->objects == 0)
-        layouts_.erase(entry.layout->layout.fingerprint());
+    --entry.layout->objects;
+    forget_if_unused(*entry.layout);
     entries_.destroy(entry);
 }
 
@@ -203,15 +219,21 @@ bool l1_cache::note_use() noexcept
 
 // ---- reserving and committing ----------------------------------------------------------------------------------
 
-template <class Stage>
+template <class BytesNeeded, class Stage>
 std::optional<write_lease> l1_cache::reserve(std::span<const object_key> keys, write_mode mode, on_shortage shortage,
-                                             Stage&& stage_one)
+                                             BytesNeeded&& bytes_needed, Stage&& stage_one)
 {
     std::optional<write_lease> lease{write_lease{shared_from_this(), std::vector<slot>(keys.size()), mode}};
     bool pressed = false;
     bool short_of_room = false;
     {
         std::scoped_lock guard{mutex_};
+        // Nothing is evicted for a batch that will not fit all the same.
+        if (shortage == on_shortage::give_up && bytes_needed() > room_after_eviction()) {
+            ++counts_.out_of_memory;
+            lease->slots_.clear(); // its end would be taken for room that somebody has made
+            return std::nullopt;
+        }
         for (std::size_t i = 0; i < keys.size(); ++i) {
             slot& s = lease->slots_[i];
             s.key = keys[i];
@@ -224,7 +246,6 @@ std::optional<write_lease> l1_cache::reserve(std::span<const object_key> keys, w
                 break;
         }
         if (short_of_room && shortage == on_shortage::give_up) {
-            // Here rather than by the lease, whose end would be taken for room that somebody has made.
             for (slot& s : lease->slots_)
                 if (s.entry != nullptr)
                     unstage(*s.entry);
@@ -241,24 +262,39 @@ std::optional<write_lease> l1_cache::reserve(std::span<const object_key> keys, w
 std::optional<write_lease> l1_cache::reserve_write(std::span<const object_key> keys, const memory_layout& layout,
                                                    write_mode mode, on_shortage shortage)
 {
-    return reserve(keys, mode, shortage, [&](slot& s, std::size_t) {
-        const bool resident = mode != write_mode::all && find(s.key) != nullptr;
+    const auto refusal = [&](const object_key& key) {
+        const bool resident = mode != write_mode::all && find(key) != nullptr;
         if (mode == write_mode::new_only && resident)
             return l1_error::already_resident;
-        if (mode == write_mode::update && !resident)
-            return l1_error::not_resident;
-        return stage(s, layout, false);
+        return mode == write_mode::update && !resident ? l1_error::not_resident : l1_error::none;
+    };
+    const auto needed = [&] {
+        const auto staged =
+            std::ranges::count_if(keys, [&](const object_key& key) { return refusal(key) == l1_error::none; });
+        return static_cast<std::uint64_t>(staged) * allocator_.rounded(layout.size_bytes());
+    };
+    return reserve(keys, mode, shortage, needed, [&](slot& s, std::size_t) {
+        const l1_error refused = refusal(s.key);
+        return refused == l1_error::none ? stage(s, layout, false) : refused;
     });
 }
 
 std::optional<write_lease> l1_cache::stage_for_load(std::span<const object_key> keys,
                                                     std::span<const layout_run> layouts, on_shortage shortage)
 {
-    return reserve(keys, write_mode::new_only, shortage, [&, run = layouts.begin()](slot& s, std::size_t i) mutable {
-        while (i >= run->end)
-            ++run;
-        return stage(s, run->layout, true);
-    });
+    const auto needed = [&] {
+        std::uint64_t bytes = 0;
+        std::size_t begin = 0;
+        for (const layout_run& run : layouts)
+            bytes += (run.end - std::exchange(begin, run.end)) * allocator_.rounded(run.layout.size_bytes());
+        return bytes;
+    };
+    return reserve(keys, write_mode::new_only, shortage, needed,
+                   [&, run = layouts.begin()](slot& s, std::size_t i) mutable {
+                       while (i >= run->end)
+                           ++run;
+                       return stage(s, run->layout, true);
+                   });
 }
 
 write_lease l1_cache::extract(write_lease& from, const bitmap& which)
@@ -370,6 +406,7 @@ read_lease l1_cache::read(std::span<const object_key> keys, std::uint32_t reader
             held = std::move(spare_held_.back());
             spare_held_.pop_back();
         }
+        held.reserve(keys.size()); // what may throw comes before the locks
         for (const object_key& key : keys) {
             l1_entry* entry = find(key);
             if (entry == nullptr || closed_)

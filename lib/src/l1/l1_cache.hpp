@@ -209,9 +209,10 @@ private:
         boost::intrusive::key_of_value<key_of_entry>, boost::intrusive::hash<std::hash<object_key>>,
         boost::intrusive::power_2_buckets<true>>;
 
-    template <class Stage>
+    template <class BytesNeeded, class Stage>
     [[nodiscard]] std::optional<write_lease> reserve(std::span<const object_key> keys, write_mode mode,
-                                                     on_shortage shortage, Stage&& stage_one);
+                                                     on_shortage shortage, BytesNeeded&& bytes_needed,
+                                                     Stage&& stage_one);
 
     // Calls of the leases.
     [[nodiscard]] std::span<std::byte> bytes(const l1_entry& entry) const noexcept
@@ -230,6 +231,12 @@ private:
     // Under the mutex.
     [[nodiscard]] l1_entry* find(const object_key& key);
     [[nodiscard]] layout_record& record(const memory_layout& layout);
+    void forget_if_unused(const layout_record& record) noexcept;
+    /// What could be had at most, if everything that nobody holds were evicted.
+    [[nodiscard]] std::uint64_t room_after_eviction() const noexcept
+    {
+        return allocator_.capacity_bytes() - counts_.staged_bytes - counts_.locked_bytes;
+    }
     [[nodiscard]] l1_error stage(slot& s, const memory_layout& layout, bool temporary);
     void publish(l1_entry& entry);
     void hide(l1_entry& entry) noexcept;

@@ -29,7 +29,9 @@ std::string_view to_string(l1_error e) noexcept
 
 read_lease::read_lease() noexcept = default;
 read_lease::read_lease(std::shared_ptr<l1_cache> l1, std::vector<l1_entry*> held, std::uint32_t readers) noexcept
-    : l1_{std::move(l1)}, held_{std::move(held)}, readers_{readers}
+    : l1_{std::move(l1)},
+      held_{std::move(held)},
+      readers_{readers}
 {
 }
 read_lease::read_lease(read_lease&& from) noexcept
@@ -81,7 +83,9 @@ std::vector<read_lease> read_lease::split()
 
 write_lease::write_lease() noexcept = default;
 write_lease::write_lease(std::shared_ptr<l1_cache> l1, std::vector<slot> slots, write_mode mode) noexcept
-    : l1_{std::move(l1)}, slots_{std::move(slots)}, mode_{mode}
+    : l1_{std::move(l1)},
+      slots_{std::move(slots)},
+      mode_{mode}
 {
 }
 write_lease::write_lease(write_lease&& from) noexcept

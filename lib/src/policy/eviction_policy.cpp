@@ -15,9 +15,9 @@ using eviction_list = boost::intrusive::list<
 /// Holds only what nobody reads, in order of release: picking a victim never walks past a locked object.
 class lru final : public eviction_policy {
 public:
-    void admit(evictable& object) override { by_release_.push_back(object); }
+    void admit(evictable& object) noexcept override { by_release_.push_back(object); }
     void acquire(evictable& object) noexcept override { by_release_.erase(by_release_.iterator_to(object)); }
-    void release(evictable& object) override { by_release_.push_back(object); }
+    void release(evictable& object) noexcept override { by_release_.push_back(object); }
     void forget(evictable& object) noexcept override
     {
         if (object.eviction_hook.is_linked())
@@ -31,9 +31,9 @@ private:
 
 class no_eviction final : public eviction_policy {
 public:
-    void admit(evictable&) override {}
+    void admit(evictable&) noexcept override {}
     void acquire(evictable&) noexcept override {}
-    void release(evictable&) override {}
+    void release(evictable&) noexcept override {}
     void forget(evictable&) noexcept override {}
     [[nodiscard]] evictable* victim() noexcept override { return nullptr; }
 };

@@ -9,7 +9,10 @@
 namespace terrace {
 
 request_shape::request_shape(std::size_t keys, trim_rule rule)
-    : parts_{part{0, 1, full_attention}}, keys_{keys}, chunks_{keys}, rule_{rule}
+    : parts_{part{0, 1, full_attention}},
+      keys_{keys},
+      chunks_{keys},
+      rule_{rule}
 {
 }
 

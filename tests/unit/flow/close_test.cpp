@@ -612,10 +612,10 @@ TEST_CASE("a ticket may be dropped on any thread, and its locks are given back o
     auto ticket = w.run(w.manager.lookup(w.request("a b")));
     CHECK(ticket.hits() == 2);
     std::thread{[t = std::move(ticket)]() mutable { t = {}; }}.join();
-    CHECK(w.l1().locks == 0);
     CHECK(w.l2.total_locks() == 1); // the executor has not run
     w.settle();
     CHECK(w.l2.total_locks() == 0);
+    CHECK(w.l1().locks == 0);
     w.close();
 }
 
@@ -666,4 +666,52 @@ TEST_CASE("tickets, leases and handles may be dropped on any thread while the en
     CHECK(hits == 200 * 6);
     CHECK(w.l1().locks == 0);
     w.close();
+}
+
+TEST_CASE("close: nothing is asked of an adapter after its close()")
+{
+    world w{{.l1_objects = 2, .adapters = 2}};
+    w.put("a b");
+    SUBCASE("by a request that held its locks and waited for room")
+    {
+        w.adapters[1]->stores.shut();
+        w.write("x y");
+        auto hits = w.start(w.prefetch("a b"));
+        auto removed = w.start(w.manager.remove_adapter(w.ids[0]));
+        CHECK(removed.take());
+        REQUIRE(w.l2.closed);
+        w.adapters[1]->stores.open();
+        w.settle();
+        CHECK(hits.take().prefix_hits == 0);
+    }
+    SUBCASE("by a ticket that is loaded")
+    {
+        auto ticket = w.run(w.manager.lookup(w.request("a")));
+        w.run(w.manager.remove_adapter(w.ids[0]));
+        CHECK(w.run(ticket.load()).prefix_hits == 0);
+    }
+    SUBCASE("by a ticket that is dropped")
+    {
+        auto ticket = w.run(w.manager.lookup(w.request("a")));
+        w.run(w.manager.remove_adapter(w.ids[0]));
+    }
+    w.settle();
+    CHECK(w.l2.load_calls == 0);
+    CHECK(w.l2.unlock_calls == 0);
+    CHECK(w.manager.status().prefetch.l2_locks == 0);
+}
+
+TEST_CASE("close: an adapter whose close() hangs is waited for no longer than the close timeout")
+{
+    world w{{.adapters = 2}};
+    w.l2.closing.shut();
+    auto closing = w.start(w.manager.close());
+    w.pass(config{}.close_timeout - 1ms);
+    CHECK_FALSE(closing.done());
+    w.pass(1ms);
+    CHECK(threw(closing, errc::close_timed_out));
+    CHECK(w.adapters[1]->closed);
+    w.l2.closing.open();
+    w.settle();
+    CHECK(w.l2.closed);
 }

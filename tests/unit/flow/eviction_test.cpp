@@ -48,9 +48,9 @@ TEST_CASE("eviction: a policy of the user's own decides")
     /// Evicts the newest.
     class newest_first final : public eviction_policy {
     public:
-        void admit(evictable& object) override { stack_.push_back(&object); }
+        void admit(evictable& object) noexcept override { stack_.push_back(&object); }
         void acquire(evictable& object) noexcept override { std::erase(stack_, &object); }
-        void release(evictable& object) override { stack_.push_back(&object); }
+        void release(evictable& object) noexcept override { stack_.push_back(&object); }
         void forget(evictable& object) noexcept override { std::erase(stack_, &object); }
         evictable* victim() noexcept override { return stack_.empty() ? nullptr : stack_.back(); }
 

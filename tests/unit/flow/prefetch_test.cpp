@@ -976,3 +976,42 @@ TEST_CASE("prefetch: a policy that names an adapter that has not got the key is 
     w.run(manager.close());
     check_nothing_left(w);
 }
+
+TEST_CASE("prefetch: a ticket that is loaded after its deadline starts nothing")
+{
+    world w;
+    w.write("a");
+    w.put("a b");
+    auto ticket = w.run(w.manager.lookup(w.request("a b").set_deadline(w.time->now() + 10ms)));
+    w.pass(20ms);
+    auto hits = w.run(ticket.load());
+    CHECK(hits.timed_out);
+    CHECK(hits.prefix_hits == 1);
+    CHECK(w.l2.load_calls == 0);
+    CHECK(w.l2.total_locks() == 0);
+    hits.lease = {};
+    w.close();
+}
+
+TEST_CASE("prefetch: the signal of a waiter who has his answer does not stop the next one")
+{
+    world w;
+    w.put("a");
+    w.l2.loads.shut();
+    auto handle = w.manager.submit_prefetch(w.request("a"));
+    asio::cancellation_signal signal;
+    bool first_answered = false;
+    std::size_t second_hits = 0;
+    handle.async_wait(asio::bind_cancellation_slot(
+        signal.slot(), [&](std::exception_ptr, prefetch_result) { first_answered = true; }));
+    signal.emit(asio::cancellation_type::terminal);
+    w.settle();
+    CHECK(first_answered);
+    handle.async_wait([&](std::exception_ptr, prefetch_result result) { second_hits = result.prefix_hits; });
+    signal.emit(asio::cancellation_type::terminal);
+    w.settle();
+    w.l2.loads.open();
+    w.settle();
+    CHECK(second_hits == 1);
+    w.close();
+}

@@ -398,3 +398,26 @@ TEST_CASE("store: a store past its timeout is asked to stop, and gives its objec
     CHECK(w.manager.status().store.in_flight == 0);
     w.close();
 }
+
+TEST_CASE("store: who waits for more than can be had evicts nothing for it")
+{
+    world w{{.l1_objects = 4}};
+    w.write("a b c");
+    auto held = w.manager.read(keys("c"));
+    auto waiting = w.start(w.manager.reserve_write_when_free(keys("p q r s"), w.layout, w.time->now() + 1s));
+    CHECK_FALSE(waiting.done());
+    CHECK(w.resident("a b"));
+    held = {};
+    w.settle();
+    CHECK(waiting.take().leading() == 4);
+    w.close();
+}
+
+TEST_CASE("store: a deadline in the past is refused at the door")
+{
+    world w;
+    auto late = w.start(w.manager.reserve_write_when_free(keys("a"), w.layout, w.time->now()));
+    CHECK_THROWS_WITH_AS(late.take(), doctest::Contains("the deadline passed 0 ns ago"), std::invalid_argument);
+    CHECK(w.l1().staged_objects == 0);
+    w.close();
+}

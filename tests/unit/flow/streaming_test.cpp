@@ -68,6 +68,24 @@ TEST_CASE("streaming: the first keys are readable while the rest still loads")
     w.close();
 }
 
+TEST_CASE("streaming: callers that are not coroutines wait by callback, and an empty handle is refused")
+{
+    world w;
+    w.put("a");
+    auto handle = w.manager.submit_prefetch(w.request("a"));
+    std::string seen;
+    handle.async_readable(1, [&](std::exception_ptr, read_lease lease) { seen = words(lease); });
+    w.settle();
+    CHECK(seen == "a");
+    auto moved = std::move(handle);
+    CHECK_FALSE(handle.poll());
+    CHECK_THROWS_AS((void)handle.readable(1), std::invalid_argument);
+    CHECK_THROWS_AS(handle.async_wait([](std::exception_ptr, prefetch_result) {}), std::invalid_argument);
+    moved = {};
+    w.settle();
+    w.close();
+}
+
 TEST_CASE("streaming: windows bound what one call loads, and keep the order")
 {
     auto options = one_by_one();
