@@ -1015,3 +1015,75 @@ TEST_CASE("prefetch: the signal of a waiter who has his answer does not stop the
     CHECK(second_hits == 1);
     w.close();
 }
+
+TEST_CASE("prefetch: what is removed between its steps")
+{
+    world w;
+    w.write("a");
+    w.put("b c");
+    w.l2.loads.shut();
+    auto hits = w.start(w.prefetch("a b c"));
+    SUBCASE("from L1: what the request has pinned is hidden, and stays for it")
+    {
+        w.manager.clear(clear_mode::force);
+        CHECK_FALSE(w.resident("a"));
+        w.l2.loads.open();
+        w.settle();
+        auto result = hits.take();
+        CHECK(result.prefix_hits == 3);
+        CHECK(words(result.lease) == "a b c");
+        CHECK(intact(result.lease));
+    }
+    SUBCASE("from L1 by whoever needs the room: nothing of the request is evicted")
+    {
+        auto greedy = w.manager.reserve_write(keys("p q r s t u v w"), w.layout);
+        CHECK(greedy.leading() == 5); // all but one pinned and two staged
+        w.l2.loads.open();
+        w.settle();
+        CHECK(hits.take().prefix_hits == 3);
+    }
+    SUBCASE("from L2 after the lookup: the prefix ends there")
+    {
+        w.l2.objects.erase(key("c").to_string());
+        w.l2.loads.open();
+        w.settle();
+        CHECK(hits.take().prefix_hits == 2);
+    }
+    w.close();
+}
+
+TEST_CASE("prefetch: the policy decides for each key whether it stays in L1")
+{
+    /// Keeps what is at an even place.
+    class every_other final : public prefetch_policy {
+    public:
+        [[nodiscard]] std::string_view name() const noexcept override { return "every_other"; }
+        [[nodiscard]] load_plan select_load_plan(std::span<const object_key> wanted,
+                                                 std::span<const bitmap> found) const override
+        {
+            return prefetch_policy::make("default")->select_load_plan(wanted, found);
+        }
+        [[nodiscard]] bitmap select_l1_retentions(std::span<const object_key> loaded) const override
+        {
+            bitmap retained{loaded.size()};
+            for (std::size_t i = 0; i < loaded.size(); i += 2)
+                retained.set(i);
+            return retained;
+        }
+    };
+    asio::io_context io{1};
+    auto script = std::make_shared<scripted_adapter::script>();
+    for (const object_key& k : keys("a b c"))
+        script->objects[k.to_string()] = payload(k);
+    config cfg;
+    cfg.l1.capacity_bytes = 4 * object_bytes;
+    cfg.prefetch = std::make_shared<every_other>();
+    storage_manager manager{io.get_executor(), cfg};
+    manager.add_adapter(std::make_unique<scripted_adapter>(script));
+    auto result = manager.async_prefetch({keys("a b c"), memory_layout::bytes(object_bytes)}, asio::use_future);
+    io.poll();
+    CHECK(result.get().prefix_hits == 3); // and its lease is gone
+    CHECK(manager.read(keys("a")).size() == 1);
+    CHECK(manager.read(keys("b")).empty());
+    CHECK(manager.read(keys("c")).size() == 1);
+}
