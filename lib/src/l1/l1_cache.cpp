@@ -73,9 +73,9 @@ layout_record& l1_cache::record(const memory_layout& layout)
     return it->second;
 }
 
-void l1_cache::forget_if_unused(const layout_record& record) noexcept
+void l1_cache::drop_use(layout_record& record) noexcept
 {
-    if (record.objects == 0)
+    if (--record.objects == 0)
         layouts_.erase(record.layout.fingerprint());
 }
 
@@ -86,17 +86,19 @@ l1_error l1_cache::stage(slot& s, const memory_layout& layout, bool temporary)
     if (allocator_.rounded(layout.size_bytes()) > allocator_.capacity_bytes())
         return l1_error::larger_than_l1;
     layout_record& of = record(layout);
+    ++of.objects; // now, since evicting the last other object of this layout must not take the record along
     memory_block* memory = allocator_.allocate(layout.size_bytes());
     while (memory == nullptr && evict_one())
         memory = allocator_.allocate(layout.size_bytes());
     if (memory == nullptr) {
-        forget_if_unused(of);
+        drop_use(of);
         return l1_error::out_of_memory;
     }
     try {
         s.entry = &entries_.make();
     } catch (...) {
         allocator_.free(*memory);
+        drop_use(of);
         throw;
     }
     l1_entry& entry = *s.entry;
@@ -104,7 +106,6 @@ l1_error l1_cache::stage(slot& s, const memory_layout& layout, bool temporary)
     entry.bytes = layout.size_bytes();
     entry.memory = memory;
     entry.layout = &of;
-    ++of.objects;
     entry.temporary = temporary;
     ++counts_.staged_objects;
     counts_.staged_bytes += allocator_.size_bytes(*memory);
@@ -137,8 +138,7 @@ void l1_cache::free(l1_entry& entry) noexcept
     TERRACE_ASSERT(entry.readers == 0);
     ASAN_POISON_MEMORY_REGION(bytes(entry).data(), entry.bytes);
     allocator_.free(*entry.memory);
-    --entry.layout->objects;
-    forget_if_unused(*entry.layout);
+    drop_use(*entry.layout);
     entries_.destroy(entry);
 }
 

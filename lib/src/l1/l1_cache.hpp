@@ -27,7 +27,7 @@ namespace terrace {
 /// A layout that objects in L1 have: kept once, however many they are.
 struct layout_record {
     memory_layout layout;
-    std::uint64_t objects = 0;
+    std::uint64_t objects = 0; // of this layout, the one being staged included; with the last the record goes
 };
 
 /// Consecutive keys of a batch whose objects have one layout: from where the run before ends up to `end`.
@@ -231,7 +231,7 @@ private:
     // Under the mutex.
     [[nodiscard]] l1_entry* find(const object_key& key);
     [[nodiscard]] layout_record& record(const memory_layout& layout);
-    void forget_if_unused(const layout_record& record) noexcept;
+    void drop_use(layout_record& record) noexcept;
     /// What could be had at most, if everything that nobody holds were evicted.
     [[nodiscard]] std::uint64_t room_after_eviction() const noexcept
     {
