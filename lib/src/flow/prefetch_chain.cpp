@@ -189,8 +189,9 @@ asio::awaitable<void> prefetch_chain::drive(prefetch_run& run, goal until, obser
                 seen_by->looked_up(run.what->shape.hits(run.usable));
         }
         if (run.looked_up) {
-            // What will not be used, or has no room, is given back now and not at the end.
-            run.pins.keep_only(run.usable);
+            // What will not be used, or has no room, is given back now and not at the end; but for what L1 alone can
+            // serve, should the loads fail: with windows that may be other chunks.
+            run.pins.keep_only(run.usable | run.trimmed(run.pins.present()));
             for (std::size_t i = 0; i < run.locks.size(); ++i)
                 run.locks[i].keep_only(chosen[i] & run.usable);
         }

@@ -62,6 +62,27 @@ TEST_CASE("groups: a window that cannot be filled shortens the prefix to one whe
     w.close();
 }
 
+TEST_CASE("groups: when the loads of a longer prefix fail, what L1 alone can serve is still there")
+{
+    world w{{.l1_objects = 16}};
+    w.write("f0 f1 s0 s1");
+    w.l2.objects.clear();
+    w.put("f2 f3 s2 s3");
+    w.l2.broken = {key("f2").to_string(), key("s2").to_string()};
+    std::vector<key_group> request{group("f", 4), group("s", 4)};
+    request[1].set_window_chunks(2);
+    w.l2.loads.shut();
+    auto hits = w.start(w.manager.prefetch(prefetch_request{request}));
+    CHECK(w.l2.loaded.size() == 4);
+    w.l2.loads.open();
+    w.settle();
+    auto result = hits.take();
+    CHECK(result.prefix_hits == 2);
+    CHECK(words(result.lease) == "f0 f1 s0 s1");
+    result.lease = {};
+    w.close();
+}
+
 TEST_CASE("groups: with several keys per chunk all of them are needed")
 {
     world w;
