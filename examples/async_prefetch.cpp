@@ -51,10 +51,10 @@ asio::awaitable<void> show(terrace::storage_manager& manager)
     {
         stopwatch watch;
         auto handle = manager.submit_prefetch({keys, layout});
-        for (const std::size_t n : {8, 16, 24, 32}) {
+        for (std::size_t n = chunks / 4; n <= chunks; n += chunks / 4) {
             auto head = co_await handle.readable(n);
             std::printf("   %5.1f ms: %zu chunks are readable", watch.ms(), head.size());
-            if (n == 8)
+            if (n == chunks / 4)
                 std::printf(", of %zu that will be", handle.lookup_hits().value());
             std::puts("");
         }

@@ -128,7 +128,7 @@ TEST_CASE("streaming: a slow adapter is not waited for at all where a fast one h
     world w{{.adapters = 2}};
     w.put(*w.adapters[0], "a b");
     w.put(*w.adapters[1], "a b");
-    for (std::size_t slow : {0, 1}) {
+    for (std::size_t slow = 0; slow < 2; ++slow) {
         CAPTURE(slow);
         w.adapters[slow]->lookups.shut();
         CHECK(w.run(w.prefetch("a b")).prefix_hits == 2);
