@@ -313,9 +313,9 @@ TEST_CASE("bad configuration is refused with the value and what was expected")
     refused([](config& c) { c.eviction.policy = "mru"; }, "'mru' is unknown; expected lru or none");
     refused([](config& c) { c.prefetch = nullptr; }, "prefetch is null");
     refused([](config& c) { c.close_timeout = {}; }, "close_timeout is 0; expected more than 0 ms");
-    CHECK_THROWS_WITH_AS(prefetch_policy::make("x"), doctest::Contains("expected default or retain"),
+    CHECK_THROWS_WITH_AS((void)prefetch_policy::make("x"), doctest::Contains("expected default or retain"),
                          std::invalid_argument);
-    CHECK_THROWS_WITH_AS(store_policy::make("x"), doctest::Contains("expected default or skip_l1"),
+    CHECK_THROWS_WITH_AS((void)store_policy::make("x"), doctest::Contains("expected default or skip_l1"),
                          std::invalid_argument);
     world w;
     adapter_options bad;
