@@ -424,15 +424,13 @@ l1_pins l1_cache::pin(std::span<const object_key> keys, std::span<const layout_r
     pins.readers_ = readers;
     pins.present_ = bitmap{keys.size()};
     pins.l1_ = shared_from_this();
-    {
-        std::scoped_lock guard{mutex_};
-        if (!spare_held_.empty()) {
-            pins.at_ = std::move(spare_held_.back());
-            spare_held_.pop_back();
-        }
+    std::scoped_lock guard{mutex_};
+    if (!spare_held_.empty()) {
+        pins.at_ = std::move(spare_held_.back());
+        spare_held_.pop_back();
     }
     pins.at_.resize(keys.size());
-    pin(pins, keys, layouts, bitmap{keys.size(), true});
+    pin_resident(pins, keys, layouts, bitmap{keys.size(), true});
     return pins;
 }
 
@@ -440,6 +438,12 @@ void l1_cache::pin(l1_pins& pins, std::span<const object_key> keys, std::span<co
                    const bitmap& which)
 {
     std::scoped_lock guard{mutex_};
+    pin_resident(pins, keys, layouts, which);
+}
+
+void l1_cache::pin_resident(l1_pins& pins, std::span<const object_key> keys, std::span<const layout_run> layouts,
+                            const bitmap& which)
+{
     auto run = layouts.begin();
     which.for_each_set([&](std::size_t i) {
         while (i >= run->end)

@@ -245,6 +245,8 @@ private:
     void discard(l1_entry& entry) noexcept; // and counts it
     void lock(l1_entry& entry, std::uint32_t readers) noexcept;
     void unlock(l1_entry& entry, std::uint32_t readers);
+    void pin_resident(l1_pins& pins, std::span<const object_key> keys, std::span<const layout_run> layouts,
+                      const bitmap& which);
     bool evict_one() noexcept;
     void grow_index() noexcept;
     /// Keeps the peak; true if the use is above the high watermark.
