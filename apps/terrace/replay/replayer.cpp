@@ -13,7 +13,7 @@
 #include <stdexcept>
 #include <sys/resource.h>
 
-#include <terrace/adapter_spec.hpp>
+#include <terrace/text_options.hpp>
 
 #include "replay/pattern.hpp"
 

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <string_view>
 
-#include <terrace/adapter_spec.hpp>
+#include <terrace/text_options.hpp>
 
 #include "replay/statistics.hpp"
 #include "replay/text.hpp"

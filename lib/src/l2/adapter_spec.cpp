@@ -1,110 +1,11 @@
 #include <terrace/adapter_spec.hpp>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <fmt/format.h>
-#include <limits>
-#include <numeric>
-#include <span>
 #include <stdexcept>
 
 namespace terrace {
-
 namespace {
-
-/// A unit and what it stands for; the name in lower case.
-struct unit {
-    std::string_view name;
-    std::uint64_t factor;
-};
-
-constexpr std::uint64_t kibi = 1024;
-constexpr std::uint64_t mebi = 1024 * kibi;
-constexpr std::uint64_t gibi = 1024 * mebi;
-constexpr std::uint64_t tebi = 1024 * gibi;
-constexpr std::array byte_units{
-    unit{"", 1},
-    unit{"kb", 1'000},
-    unit{"mb", 1'000'000},
-    unit{"gb", 1'000'000'000},
-    unit{"tb", 1'000'000'000'000},
-    unit{"k", kibi},
-    unit{"m", mebi},
-    unit{"g", gibi},
-    unit{"t", tebi},
-    unit{"kib", kibi},
-    unit{"mib", mebi},
-    unit{"gib", gibi},
-    unit{"tib", tebi},
-};
-
-constexpr std::array time_units{
-    unit{"ns", 1},
-    unit{"us", 1'000},
-    unit{"ms", 1'000'000},
-    unit{"s", 1'000'000'000},
-};
-
-constexpr std::string_view digits = "0123456789";
-
-/// The number that the whole text spells in decimal digits.
-std::optional<std::uint64_t> parse_number(std::string_view text) noexcept
-{
-    std::uint64_t n = 0;
-    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
-    if (error != std::errc{} || end != text.data() + text.size())
-        return std::nullopt;
-    return n;
-}
-
-/// The part of `factor` that the digits after a decimal point stand for, if it is whole.
-std::optional<std::uint64_t> parse_fraction(std::string_view text, std::uint64_t factor) noexcept
-{
-    text = text.substr(0, text.find_last_not_of('0') + 1);
-    if (text.empty())
-        return 0;
-    if (text.size() > 19)
-        return std::nullopt; // 10^20 passes 64 bits, and so fine a part of any unit here is not whole
-    auto numerator = parse_number(text);
-    if (!numerator)
-        return std::nullopt;
-    std::uint64_t denominator = 1;
-    for (std::size_t i = 0; i < text.size(); ++i)
-        denominator *= 10;
-    // Without their common divisor the factor and the denominator share none: the numerator has to bring the rest.
-    auto common = std::gcd(factor, denominator);
-    if (*numerator % (denominator / common) != 0)
-        return std::nullopt;
-    return *numerator / (denominator / common) * (factor / common);
-}
-
-/// "1.5GiB" in terms of one of the units, exactly; nothing if it is not that, not whole, or not in 64 bits.
-std::optional<std::uint64_t> parse_scaled(std::string_view text, std::span<const unit> units)
-{
-    auto take_digits = [&] {
-        auto taken = text.substr(0, text.find_first_not_of(digits));
-        text.remove_prefix(taken.size());
-        return taken;
-    };
-    auto whole = parse_number(take_digits());
-    std::string_view fraction;
-    if (text.starts_with('.')) {
-        text.remove_prefix(1);
-        fraction = take_digits();
-        if (fraction.empty())
-            return std::nullopt;
-    }
-    std::string name{text};
-    std::ranges::transform(name, name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
-    auto found = std::ranges::find(units, name, &unit::name);
-    if (!whole || found == units.end())
-        return std::nullopt;
-    auto rest = parse_fraction(fraction, found->factor);
-    if (!rest || *whole > (std::numeric_limits<std::uint64_t>::max() - *rest) / found->factor)
-        return std::nullopt;
-    return *whole * found->factor + *rest;
-}
 
 bool is_type(std::string_view text) noexcept
 {
@@ -112,129 +13,34 @@ bool is_type(std::string_view text) noexcept
     return !text.empty() && std::ranges::all_of(text, in_type);
 }
 
+/// What follows the first '?', with it.
+std::string_view query_of(std::string_view text) noexcept
+{
+    return text.substr(std::min(text.find('?'), text.size()));
+}
+
 } // namespace
+
+adapter_spec::adapter_spec(std::string_view text, std::string_view type, std::string_view rest)
+    : text_options{fmt::format("adapter \"{}\"", text), query_of(rest)},
+      text_{text},
+      type_{type},
+      place_{rest.substr(0, rest.find('?'))}
+{
+}
 
 adapter_spec adapter_spec::parse(std::string_view text)
 {
-    adapter_spec spec;
-    spec.text_ = text;
-    auto colon = text.find(':');
+    const auto colon = text.find(':');
     if (colon == std::string_view::npos || !is_type(text.substr(0, colon)))
         throw std::invalid_argument(fmt::format(
             "adapter \"{}\": no type; expected type:place?option=value, such as memory: or file:/dir", text));
-    spec.type_ = text.substr(0, colon);
-    text.remove_prefix(colon + 1);
-
-    auto mark = text.find('?');
-    spec.place_ = text.substr(0, mark);
-    while (mark != std::string_view::npos) {
-        text.remove_prefix(mark + 1);
-        mark = text.find('&');
-        auto option = text.substr(0, mark);
-        auto equals = option.find('=');
-        if (equals == std::string_view::npos || equals == 0)
-            throw std::invalid_argument(
-                fmt::format("adapter \"{}\": malformed option \"{}\"; expected option=value", spec.text_, option));
-        auto name = option.substr(0, equals);
-        if (!spec.options_.emplace(name, option.substr(equals + 1)).second)
-            throw std::invalid_argument(
-                fmt::format("adapter \"{}\": option {} stands twice; expected it once", spec.text_, name));
-    }
-    return spec;
-}
-
-std::optional<std::string> adapter_spec::take(const std::string& option)
-{
-    known_ += known_.empty() ? "" : ", ";
-    known_ += option;
-    auto taken = options_.extract(option);
-    if (!taken)
-        return std::nullopt;
-    return std::move(taken.mapped());
-}
-
-std::optional<std::uint64_t> adapter_spec::take_bytes(const std::string& option)
-{
-    auto value = take(option);
-    if (!value)
-        return std::nullopt;
-    auto bytes = parse_scaled(*value, byte_units);
-    if (!bytes)
-        throw std::invalid_argument(fmt::format(
-            "adapter \"{}\": option {}: \"{}\" is not a size; expected a number of bytes such as 4096, 64KiB or 1.5GiB",
-            text_, option, *value));
-    return bytes;
-}
-
-std::optional<std::uint64_t> adapter_spec::take_count(const std::string& option)
-{
-    auto value = take(option);
-    if (!value)
-        return std::nullopt;
-    auto count = parse_number(*value);
-    if (!count)
-        throw std::invalid_argument(fmt::format(
-            "adapter \"{}\": option {}: \"{}\" is not a count; expected a plain number", text_, option, *value));
-    return count;
-}
-
-std::optional<std::chrono::nanoseconds> adapter_spec::take_duration(const std::string& option)
-{
-    auto value = take(option);
-    if (!value)
-        return std::nullopt;
-    auto ns = parse_scaled(*value, time_units);
-    if (!ns || *ns > static_cast<std::uint64_t>(std::chrono::nanoseconds::max().count()))
-        throw std::invalid_argument(
-            fmt::format("adapter \"{}\": option {}: \"{}\" is not a duration; expected a number with a unit of ns, us, "
-                        "ms or s, such as 10us",
-                        text_, option, *value));
-    return std::chrono::nanoseconds{static_cast<std::int64_t>(*ns)};
-}
-
-void adapter_spec::expect_all_taken() const
-{
-    if (options_.empty())
-        return;
-    const auto& unknown = options_.begin()->first;
-    if (known_.empty())
-        throw std::invalid_argument(fmt::format("adapter \"{}\": unknown option {}; expected none", text_, unknown));
-    throw std::invalid_argument(
-        fmt::format("adapter \"{}\": unknown option {}; expected one of {}", text_, unknown, known_));
+    return {text, text.substr(0, colon), text.substr(colon + 1)};
 }
 
 void adapter_spec::reject_place(std::string_view what) const
 {
-    throw std::invalid_argument(fmt::format("adapter \"{}\": place \"{}\": {}", text_, place_, what));
-}
-
-std::uint64_t parse_bytes(std::string_view text)
-{
-    auto bytes = parse_scaled(text, byte_units);
-    if (!bytes)
-        throw std::invalid_argument(
-            fmt::format("\"{}\" is not a size; expected a number of bytes such as 4096, 64KiB or 1.5GiB", text));
-    return *bytes;
-}
-
-std::string format_bytes(std::uint64_t bytes)
-{
-    constexpr std::array names{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    if (bytes < kibi)
-        return fmt::format("{} B", bytes);
-    auto number = static_cast<double>(bytes);
-    std::size_t unit = 0;
-    while (number >= 1023.5) { // what would be shown as 1024 is 1 of the next unit
-        number /= 1024;
-        ++unit;
-    }
-    int decimals = number < 9.995 ? 2 : number < 99.95 ? 1 : 0; // three digits
-    auto shown = fmt::format("{:.{}f}", number, decimals);
-    if (decimals > 0)
-        shown.erase(shown.find_last_not_of('0') + 1);
-    if (shown.ends_with('.'))
-        shown.pop_back();
-    return fmt::format("{} {}", shown, names[unit]);
+    throw std::invalid_argument(fmt::format("{}: place \"{}\": {}", subject(), place_, what));
 }
 
 } // namespace terrace

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace terrace {
+
+/// Options as text, behind the name of what they are for: `?option=value&option=value`.
+///
+/// Every member that throws throws std::invalid_argument, which names the subject, the offending part and what was
+/// expected.
+class text_options {
+public:
+    /// subject  what the options are for, as error messages shall name it
+    /// query    empty, or from the '?' on
+    ///
+    /// Throws if an option is malformed or stands twice.
+    text_options(std::string subject, std::string_view query);
+
+    [[nodiscard]] const std::string& subject() const noexcept { return subject_; }
+
+    /// The option's value, which is thereby known; nothing if it was not given.
+    [[nodiscard]] std::optional<std::string> take(const std::string& option);
+    [[nodiscard]] std::optional<std::uint64_t> take_bytes(const std::string& option); ///< as parse_bytes()
+    [[nodiscard]] std::optional<std::uint64_t> take_count(const std::string& option); ///< a plain number
+    [[nodiscard]] std::optional<std::chrono::nanoseconds> take_duration(const std::string& option); ///< 10us, 5ms, 2s
+
+    /// Throws if an option is left that nobody took, naming it and those that were asked for.
+    void expect_all_taken() const;
+
+private:
+    [[noreturn]] void reject(std::string_view option, std::string_view value, std::string_view expected) const;
+
+    std::string subject_;
+    std::map<std::string, std::string> options_;
+    std::string known_; // the options asked for, for the error message
+};
+
+/// "4096", "64KiB", "1.5GiB", "20GB": a number with a unit of 1000 (kB, MB, GB, TB) or 1024 (KiB, MiB, GiB, TiB; also
+/// K, M, G, T), case ignored. Throws std::invalid_argument for anything else, and for what is not a whole number of
+/// bytes.
+[[nodiscard]] std::uint64_t parse_bytes(std::string_view text);
+
+/// The largest unit of 1024 that keeps the number readable: "64 KiB", "1.5 GiB".
+[[nodiscard]] std::string format_bytes(std::uint64_t bytes);
+
+} // namespace terrace
