@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include <terrace/adapter_spec.hpp>
+#include <terrace/text_options.hpp>
 
 #include "adapter_registry.hpp"
 #include "commands.hpp"
@@ -161,7 +161,9 @@ void add_replay(CLI::App& app, command& chosen)
     sub->add_option("--prefetch-policy", args->prefetch_policy, "default or retain (keep in L1 what was loaded)")
         ->type_name("NAME")
         ->capture_default_str();
-    sub->add_option("--store-policy", args->store_policy, "default or skip_l1 (drop from L1 what was stored)")
+    sub->add_option("--store-policy", args->store_policy,
+                    "default, skip_l1 (drop from L1 what was stored), second_touch, write_budget or "
+                    "tiered (to the first adapter, and onward what that evicts)")
         ->type_name("NAME")
         ->capture_default_str();
     sub->add_flag("--verify", args->verify, "derive each object's bytes from its key, and check all that is read back");

@@ -6,6 +6,7 @@
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
+#include <random>
 #include <stdexcept>
 
 namespace terrace::detail {
@@ -46,6 +47,20 @@ void check_config(const config& cfg)
         reject("close_timeout", cfg.close_timeout.count(), "more than 0 ms");
 }
 
+void check_retries(const retry_options& retries)
+{
+    constexpr std::chrono::milliseconds day = std::chrono::hours{24}; // so that no time point overflows
+    if (retries.attempts == 0)
+        reject("add_adapter: store_retries.attempts", 0, "at least 1");
+    if (retries.max_backoff.count() <= 0 || retries.max_backoff > day)
+        reject("add_adapter: store_retries.max_backoff", retries.max_backoff.count(), "1 ms to one day");
+    if (retries.backoff.count() <= 0 || retries.backoff > retries.max_backoff)
+        reject("add_adapter: store_retries.backoff", retries.backoff.count(),
+               fmt::format("1 ms to max_backoff, which is {} ms", retries.max_backoff.count()));
+    if (retries.give_up_after.count() <= 0 || retries.give_up_after > day)
+        reject("add_adapter: store_retries.give_up_after", retries.give_up_after.count(), "1 ms to one day");
+}
+
 void check_adapter(const l2_adapter* adapter, const adapter_options& options)
 {
     if (adapter == nullptr)
@@ -61,6 +76,9 @@ void check_adapter(const l2_adapter* adapter, const adapter_options& options)
             reject(fmt::format("add_adapter: {}", name), timeout.count(), "more than 0 ms");
     if (options.stores_in_flight == 0)
         reject("add_adapter: stores_in_flight", 0, "at least 1");
+    if (options.store_window_bytes == 0)
+        reject("add_adapter: store_window_bytes", 0, "at least 1");
+    check_retries(options.store_retries);
     check(options.breaker);
 }
 
@@ -122,9 +140,10 @@ std::shared_ptr<engine> engine::make(asio::any_io_executor executor, config cfg)
 }
 
 engine::engine(asio::any_io_executor executor, const config& cfg)
-    : context{executor, cfg.clock != nullptr ? cfg.clock : make_system_clock(executor), make_l1(cfg)},
+    : context{executor, cfg.clock != nullptr ? cfg.clock : make_system_clock(executor), make_l1(cfg),
+              cfg.random_seed ? *cfg.random_seed : std::random_device{}()},
       room{context},
-      stores{context, cfg.store},
+      stores{context, cfg.store, cfg.prefetch_limits.window_bytes},
       chain{context, room, [this] { return stores.holds_memory(); }, cfg},
       eviction{context, share_of(cfg.l1.capacity_bytes, cfg.eviction.low_watermark)},
       ledger{context.l1},
@@ -350,10 +369,20 @@ engine_status engine::status() const
     s.store.queued_objects = c.queued_objects;
     s.store.queued_bytes = c.queued_bytes;
     s.store.in_flight = c.stores_in_flight;
+    s.store.in_flight_objects = c.store_objects_in_flight;
+    s.store.targeted_objects = c.targeted_objects;
     s.store.stored_objects = c.stored_objects;
     s.store.stored_bytes = c.stored_bytes;
     s.store.failed_objects = c.failed_objects;
     s.store.dropped_objects = c.dropped_objects;
+    s.store.refused_objects = c.refused_objects;
+    s.store.retried_objects = c.retried_objects;
+    s.store.declined_objects = c.declined_objects;
+    s.store.wanted_objects = c.wanted_objects;
+    s.store.policy_errors = c.policy_errors;
+    s.store.demoted_objects = c.demoted_objects;
+    s.store.demoted_bytes = c.demoted_bytes;
+    s.store.failed_demotions = c.failed_demotions;
     for (const auto& slot : *context.adapters.snapshot())
         s.adapters.push_back(slot->status());
     s.internal_errors = c.internal_errors;
@@ -362,10 +391,20 @@ engine_status engine::status() const
 
 // ---- what L1 tells, on any thread ------------------------------------------------------------------------------
 
-void engine::on_commit(read_lease fresh) noexcept
+void engine::on_commit(read_lease fresh, write_mode mode) noexcept
 {
-    if (stores.on_commit(std::move(fresh)))
-        asio::post(context.executor, [self = shared_from_this()] { self->stores.take_committed(); });
+    offer({std::move(fresh), mode, store_reason::committed});
+}
+
+void engine::on_wanted(read_lease objects, write_mode mode) noexcept
+{
+    offer({std::move(objects), mode, store_reason::wanted});
+}
+
+void engine::offer(store_offer objects) noexcept
+{
+    if (stores.offer(std::move(objects)))
+        asio::post(context.executor, [self = shared_from_this()] { self->stores.take_offers(); });
 }
 
 void engine::on_room() noexcept

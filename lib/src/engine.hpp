@@ -53,7 +53,8 @@ public:
     void check(const prefetch_request& request) const;
     void throw_if_closed() const; // any thread
 
-    void on_commit(read_lease fresh) noexcept override;
+    void on_commit(read_lease fresh, write_mode mode) noexcept override;
+    void on_wanted(read_lease objects, write_mode mode) noexcept override;
     void on_room() noexcept override;
     void on_pressure() noexcept override;
 
@@ -67,6 +68,7 @@ public:
 private:
     enum class life { open, closing, closed };
 
+    void offer(store_offer objects) noexcept; // any thread
     asio::awaitable<void> shut_down();
     /// Closes them once they are idle. Errors: errc::close_timed_out after close_timeout; they are then closed later.
     asio::awaitable<void> close_adapters(adapter_list slots);

@@ -1149,3 +1149,96 @@ TEST_CASE("file adapter: destroyed without close(), it ends what is in flight fi
         CHECK(!ended);
     }
 }
+
+TEST_CASE("file adapter: what is stored already is left as it is, where that is asked for")
+{
+    store_world w;
+    w.put({key(1)});
+    const auto file = w.file_of(key(1));
+    const auto written = fs::last_write_time(file) - std::chrono::hours{1};
+    fs::last_write_time(file, written);
+    const auto put_if_absent = [&](const object_key& k, std::size_t bytes) {
+        const auto payload = content(k.hash_code(), bytes);
+        const std::vector<terrace::store_item> items{
+            {k, memory_layout::bytes(bytes), payload, terrace::store_mode::if_absent}};
+        return w.run(w.adapter->store(items)).all();
+    };
+    SUBCASE("under the same layout")
+    {
+        CHECK(put_if_absent(key(1), store_world::payload_bytes));
+        CHECK(fs::last_write_time(file) == written);
+        CHECK(w.adapter->status().kept_objects == 1);
+    }
+    SUBCASE("found by another process's adapter, which then knows it")
+    {
+        file_adapter other{w.options};
+        w.adapter = std::make_unique<file_adapter>(w.options);
+        CHECK(put_if_absent(key(1), store_world::payload_bytes));
+        CHECK(w.adapter->status().objects == 1);
+        CHECK(w.lookup({key(1)}).all());
+    }
+    SUBCASE("not under another layout")
+    {
+        CHECK(put_if_absent(key(1), 500));
+        CHECK(w.adapter->status().kept_objects == 0);
+        CHECK(w.get({key(1)}, 500).all());
+    }
+    SUBCASE("not where it is cut short")
+    {
+        fs::resize_file(file, store_world::file_bytes - 1);
+        CHECK(put_if_absent(key(1), store_world::payload_bytes));
+        CHECK(w.adapter->status().kept_objects == 0);
+        CHECK(w.get({key(1)}).all());
+    }
+    SUBCASE("not where nothing is")
+    {
+        CHECK(put_if_absent(key(2), store_world::payload_bytes));
+        CHECK(w.adapter->status().kept_objects == 0);
+        CHECK(w.get({key(1), key(2)}).all());
+    }
+}
+
+TEST_CASE("file adapter: it names what it would evict, locked, with the layout it was stored under")
+{
+    store_world w{3 * store_world::file_bytes};
+    w.put({key(1)});
+    w.put({key(2)});
+    w.put({key(3)});
+    const auto victims = [&](std::uint64_t objects) {
+        return w.run(w.adapter->lock_victims(objects, objects * store_world::payload_bytes));
+    };
+    SUBCASE("as many as it takes")
+    {
+        const auto two = victims(2);
+        REQUIRE(two.size() == 2);
+        CHECK(two[0].key == key(1));
+        CHECK(two[1].key == key(2));
+        CHECK(two[0].layout == memory_layout::bytes(store_world::payload_bytes));
+        CHECK(w.adapter->status().locked_objects == 2);
+        CHECK(w.get({key(1)}, two[0].layout).all());
+        w.unlock({key(1), key(2)});
+        CHECK(w.erase({key(1), key(2)}).all());
+        CHECK(victims(2).empty()); // there is room now
+    }
+    SUBCASE("not what is locked")
+    {
+        w.lookup({key(1)});
+        const auto one = victims(1);
+        REQUIRE(one.size() == 1);
+        CHECK(one[0].key == key(2));
+    }
+    SUBCASE("not what is damaged")
+    {
+        fs::resize_file(w.file_of(key(1)), 100);
+        const auto two = victims(2);
+        REQUIRE(two.size() == 1);
+        CHECK(two[0].key == key(2));
+        CHECK(w.adapter->status().locked_objects == 1);
+    }
+    SUBCASE("none where there is no limit")
+    {
+        store_world endless;
+        endless.put({key(1)});
+        CHECK(endless.run(endless.adapter->lock_victims(1, 1 << 30)).empty());
+    }
+}

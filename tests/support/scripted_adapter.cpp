@@ -116,6 +116,8 @@ asio::awaitable<bitmap> scripted_adapter::store(std::span<const store_item> item
             continue;
         s->objects[name] = {items[i].bytes.begin(), items[i].bytes.end()};
         s->stored.push_back(name);
+        if (items[i].mode == store_mode::replace)
+            s->replaced.push_back(name);
         stored.set(i);
     }
     co_return stored;

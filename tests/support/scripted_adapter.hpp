@@ -58,6 +58,7 @@ public:
         std::vector<std::string> looked_up;
         std::vector<std::string> loaded;
         std::vector<std::string> stored;
+        std::vector<std::string> replaced; ///< of these, what came under store_mode::replace
         int lookup_calls = 0;
         int load_calls = 0;
         int store_calls = 0;

@@ -16,7 +16,9 @@ config make_config(const world_options& options, std::shared_ptr<clock> time)
     cfg.l1.capacity_bytes = options.l1_objects * object_bytes;
     cfg.l1.huge_pages = false;
     cfg.prefetch = prefetch_policy::make(options.prefetch_policy);
-    cfg.store = store_policy::make(options.store_policy);
+    cfg.store =
+        options.own_store_policy != nullptr ? options.own_store_policy : store_policy::make(options.store_policy);
+    cfg.random_seed = 1;
     cfg.eviction.high_watermark = options.high_watermark;
     cfg.eviction.low_watermark = options.low_watermark;
     cfg.late_loads = options.late_loads;

@@ -67,17 +67,26 @@ bool started<T>::was_aborted() const
     return outcome_->done && outcome_->error && is_aborted(outcome_->error);
 }
 
+/// The engine's own, but that a store that fails is not tried again.
+[[nodiscard]] inline adapter_options without_retries()
+{
+    adapter_options options;
+    options.store_retries.attempts = 1;
+    return options;
+}
+
 /// What a world starts with.
 struct world_options {
     std::size_t l1_objects = 8; ///< that fit into L1
     std::size_t adapters = 1;
     std::string prefetch_policy = "default";
     std::string store_policy = "default";
-    double high_watermark = 1; ///< no background eviction
+    std::shared_ptr<terrace::store_policy> own_store_policy = nullptr; ///< in place of the named one
+    double high_watermark = 1;                                         ///< no background eviction
     double low_watermark = 0.5;
     late_load_policy late_loads = late_load_policy::admit;
     prefetch_limits_config limits = {};
-    adapter_options adapter = {};
+    adapter_options adapter = without_retries();
 };
 
 /// One engine on one thread and virtual time, over adapters that do as the test tells them.

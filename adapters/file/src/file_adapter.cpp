@@ -87,6 +87,7 @@ public:
     asio::awaitable<bitmap> store(std::span<const store_item> items);
     asio::awaitable<void> unlock(std::span<const object_key> keys);
     asio::awaitable<bitmap> erase(std::span<const object_key> keys);
+    asio::awaitable<std::vector<stored_object>> lock_victims(std::uint64_t objects, std::uint64_t bytes);
     asio::awaitable<key_page> list(list_cursor cursor);
     [[nodiscard]] adapter_status status() const;
     asio::awaitable<void> close();
@@ -101,6 +102,8 @@ private:
     bool store_one(const store_item& item);
     bool erase_one(const object_key& key);
     bool look_on_disk(const object_key& key);
+    bool keep(const store_item& item);
+    [[nodiscard]] std::optional<memory_layout> stored_layout(const object_key& key) const;
     result<outcome> read(const load_item& item, const std::string& path);
     error_code write(const store_item& item, room& taken);
     void remove_damaged(const object_key& key, const std::string& path, const file::file_facts& read);
@@ -130,6 +133,7 @@ private:
     std::uint64_t evicted_objects_ = 0;
     std::uint64_t corrupt_objects_ = 0;
     std::uint64_t failed_stores_ = 0;
+    std::uint64_t kept_objects_ = 0;
     std::string problem_;
 
     file::io_pool pool_; // last: its threads use all of the above
@@ -348,6 +352,8 @@ asio::awaitable<bitmap> file_adapter::impl::store(std::span<const store_item> it
 
 bool file_adapter::impl::store_one(const store_item& item)
 {
+    if (item.mode == store_mode::if_absent && keep(item))
+        return true;
     const std::uint64_t bytes = file::header_bytes + item.bytes.size();
     room taken{*this, bytes};
     if (!taken.taken()) {
@@ -362,6 +368,33 @@ bool file_adapter::impl::store_one(const store_item& item)
     if (failed)
         note_failed_store(fmt::format("storing {}: {}", item.key.to_string(), failed.message()));
     return !failed;
+}
+
+/// Whether the object is there already, be it another process's, and stays. Its payload is not read.
+bool file_adapter::impl::keep(const store_item& item)
+{
+    if (stored_layout(item.key) != item.layout || !look_on_disk(item.key))
+        return false;
+    const std::lock_guard lock{mutex_};
+    ++kept_objects_;
+    return true;
+}
+
+/// What the file of this key says of its layout; nothing if there is none, or it is not whole.
+std::optional<memory_layout> file_adapter::impl::stored_layout(const object_key& key) const
+{
+    const result<file::unique_fd> file = directory_.open(file::path_of(key));
+    if (!file)
+        return std::nullopt;
+    file::header_page header;
+    const result<std::uint64_t> bytes = file::read_from_start(*file, header, {});
+    if (!bytes || *bytes != header.size() || file::key_of(header) != key)
+        return std::nullopt;
+    std::optional<memory_layout> layout = file::layout_of(header);
+    const result<file::file_facts> facts = file::look_at(*file);
+    if (!facts || facts->bytes != file::header_bytes + layout->size_bytes())
+        return std::nullopt;
+    return layout;
 }
 
 error_code file_adapter::impl::write(const store_item& item, room& taken)
@@ -395,6 +428,35 @@ void file_adapter::impl::remove_evicted(std::span<const object_key> keys)
         if (failed && failed != condition::no_such_file_or_directory)
             note_problem(fmt::format("evicting {}: {}", path, failed.message()));
     }
+}
+
+asio::awaitable<std::vector<stored_object>> file_adapter::impl::lock_victims(std::uint64_t objects, std::uint64_t bytes)
+{
+    const operation running{shared_from_this()};
+    std::vector<object_key> keys;
+    {
+        const std::lock_guard lock{mutex_};
+        keys = index_.next_victims(bytes + objects * file::header_bytes);
+        for (const object_key& key : keys)
+            index_.lock(key);
+    }
+    std::vector<std::optional<memory_layout>> layouts(keys.size());
+    const file::io_pool::work look = [&](std::size_t i) { layouts[i] = stored_layout(keys[i]); };
+    co_await pool_.for_each(keys.size(), 1, look);
+    const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
+    const bool cancelled = state.cancelled() != asio::cancellation_type::none;
+
+    std::vector<stored_object> victims;
+    const std::lock_guard lock{mutex_};
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        if (layouts[i] && !cancelled)
+            victims.emplace_back(keys[i], std::move(*layouts[i]));
+        else
+            index_.unlock(keys[i]); // damaged, or removed by another process: nothing to move
+    }
+    if (cancelled)
+        throw boost::system::system_error(asio::error::operation_aborted);
+    co_return victims;
 }
 
 // ---- the rest ----
@@ -448,6 +510,7 @@ adapter_status file_adapter::impl::status() const
     now.evicted_objects = evicted_objects_;
     now.corrupt_objects = corrupt_objects_;
     now.failed_stores = failed_stores_;
+    now.kept_objects = kept_objects_;
     return now;
 }
 
@@ -509,6 +572,11 @@ asio::awaitable<bitmap> file_adapter::erase(std::span<const object_key> keys)
 {
     check(keys);
     return impl_->erase(keys);
+}
+
+asio::awaitable<std::vector<stored_object>> file_adapter::lock_victims(std::uint64_t objects, std::uint64_t bytes)
+{
+    return impl_->lock_victims(objects, bytes);
 }
 
 asio::awaitable<key_page> file_adapter::list(list_cursor cursor)

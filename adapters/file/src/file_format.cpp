@@ -97,6 +97,14 @@ std::optional<object_key> key_of(const header_page& header)
     return key ? std::optional{*key} : std::nullopt;
 }
 
+std::optional<memory_layout> layout_of(const header_page& header)
+{
+    if (!key_of(header))
+        return std::nullopt;
+    return memory_layout::known_by(get<std::uint64_t>(header, payload_bytes_at),
+                                   get<std::uint64_t>(header, fingerprint_at));
+}
+
 std::string path_of(const object_key& key)
 {
     const std::string text = key.to_string();

@@ -28,6 +28,9 @@ using header_page = std::array<std::byte, header_bytes>;
 /// The key of the object that the header is of; nothing if it is damaged, of another version or not a header.
 [[nodiscard]] std::optional<object_key> key_of(const header_page& header);
 
+/// The layout of that object, by fingerprint and size; nothing where key_of() gives nothing.
+[[nodiscard]] std::optional<memory_layout> layout_of(const header_page& header);
+
 /// Where the object lies below the adapter's directory: "7f/model@0@0@2a.kv", or "7f/~<32 digits>.kv" if that is longer
 /// than a file name may be. The folder is the first byte of a hash of the key.
 [[nodiscard]] std::string path_of(const object_key& key);

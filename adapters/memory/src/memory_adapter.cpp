@@ -12,8 +12,8 @@ namespace terrace {
 namespace {
 
 /// One stored object. Loads share it, so that erasing or replacing it takes no bytes from under them.
-struct stored_object {
-    stored_object(std::span<const std::byte> from, std::uint64_t layout_fingerprint)
+struct stored_bytes {
+    stored_bytes(std::span<const std::byte> from, std::uint64_t layout_fingerprint)
         : bytes{std::make_unique_for_overwrite<std::byte[]>(from.size())},
           size{from.size()},
           fingerprint{layout_fingerprint}
@@ -69,7 +69,7 @@ public:
 
     bool copy_out(const load_item& item)
     {
-        std::shared_ptr<const stored_object> object;
+        std::shared_ptr<const stored_bytes> object;
         {
             std::scoped_lock guard{mutex_};
             auto it = objects_.find(item.key);
@@ -91,7 +91,9 @@ public:
 
     bool copy_in(const store_item& item)
     {
-        auto object = std::make_shared<const stored_object>(item.bytes, item.layout.fingerprint());
+        if (item.mode == store_mode::if_absent && keep(item))
+            return true;
+        auto object = std::make_shared<const stored_bytes>(item.bytes, item.layout.fingerprint());
         std::scoped_lock guard{mutex_};
         const auto evicted = index_.make_room(item.bytes.size());
         if (!evicted) {
@@ -105,6 +107,30 @@ public:
         objects_[item.key] = std::move(object);
         index_.insert(item.key, item.bytes.size());
         return true;
+    }
+
+    /// Whether the object is there already, and stays.
+    bool keep(const store_item& item)
+    {
+        std::scoped_lock guard{mutex_};
+        const auto it = objects_.find(item.key);
+        if (it == objects_.end() || it->second->fingerprint != item.layout.fingerprint())
+            return false;
+        index_.touch(item.key);
+        ++kept_;
+        return true;
+    }
+
+    std::vector<stored_object> lock_victims(std::uint64_t bytes)
+    {
+        std::scoped_lock guard{mutex_};
+        std::vector<stored_object> victims;
+        for (const object_key& key : index_.next_victims(bytes)) {
+            index_.lock(key);
+            const stored_bytes& object = *objects_.at(key);
+            victims.emplace_back(key, memory_layout::known_by(object.size, object.fingerprint));
+        }
+        return victims;
     }
 
     void unlock(std::span<const object_key> keys)
@@ -143,6 +169,7 @@ public:
         s.evicted_objects = evicted_;
         s.corrupt_objects = corrupt_;
         s.failed_stores = failed_stores_;
+        s.kept_objects = kept_;
         return s;
     }
 
@@ -165,10 +192,11 @@ private:
 
     mutable std::mutex mutex_; // status() comes from any thread
     object_index index_;
-    std::unordered_map<object_key, std::shared_ptr<const stored_object>> objects_;
+    std::unordered_map<object_key, std::shared_ptr<const stored_bytes>> objects_;
     std::uint64_t evicted_ = 0;
     std::uint64_t corrupt_ = 0;
     std::uint64_t failed_stores_ = 0;
+    std::uint64_t kept_ = 0;
     std::string problem_;
 };
 
@@ -206,6 +234,13 @@ asio::awaitable<void> memory_adapter::unlock(std::span<const object_key> keys)
 {
     impl_->unlock(keys);
     co_return;
+}
+
+asio::awaitable<std::vector<stored_object>> memory_adapter::lock_victims(std::uint64_t, std::uint64_t bytes)
+{
+    impl::operation running{*impl_};
+    co_await impl_->take_time(0);
+    co_return impl_->lock_victims(bytes);
 }
 
 asio::awaitable<bitmap> memory_adapter::erase(std::span<const object_key> keys)

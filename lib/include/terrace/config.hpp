@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <terrace/clock.hpp>
@@ -46,7 +47,7 @@ struct config {
     l1_config l1 = {};
     eviction_config eviction = {};
     std::shared_ptr<const prefetch_policy> prefetch = prefetch_policy::make("default"); ///< or a user's own
-    std::shared_ptr<const store_policy> store = store_policy::make("default");          ///< or a user's own
+    std::shared_ptr<store_policy> store = store_policy::make("default");                ///< or a user's own
 
     prefetch_limits_config prefetch_limits = {};
     late_load_policy late_loads = late_load_policy::admit;
@@ -57,6 +58,9 @@ struct config {
 
     /// Null: the machine's steady clock.
     std::shared_ptr<terrace::clock> clock = nullptr;
+
+    /// Of what is left to chance, which is the jitter between retries. None: taken from the system.
+    std::optional<std::uint64_t> random_seed = std::nullopt;
 };
 
 /// When the engine leaves a failing adapter alone, and for how long.
@@ -73,6 +77,30 @@ public:
     std::chrono::milliseconds max_cool_down{60'000};
 };
 
+/// How often a store that failed is tried again. The first retry comes after about `backoff`, and each further one
+/// after twice the time before it, up to max_backoff; every wait is shortened at random by up to a half, so that what
+/// failed together does not come back together.
+class retry_options {
+public:
+    retry_options() = default;
+
+    std::uint32_t attempts = 5;                   ///< the first included; >= 1; 1: no retry
+    std::chrono::milliseconds backoff{100};       ///< > 0, at most max_backoff
+    std::chrono::milliseconds max_backoff{5'000}; ///< at most one day
+    /// How long after it was queued a store is given up whose adapter does nothing but fail; > 0, at most one day.
+    std::chrono::milliseconds give_up_after{30'000};
+};
+
+/// What happens to a store when the queue of its adapter is full.
+enum class full_queue_policy : std::uint8_t {
+    /// It is queued all the same: what is queued is locked in L1, whose capacity is then the bound, and where
+    /// reserve_write_when_free() waits. While the adapter's breaker is open, as drop_oldest: a dead adapter must not
+    /// take L1 from the others.
+    wait,
+    drop_oldest, ///< the stores that were queued first are dropped for it
+    refuse,      ///< it is dropped itself
+};
+
 /// How the engine treats one adapter.
 class adapter_options {
 public:
@@ -85,8 +113,14 @@ public:
     std::chrono::milliseconds store_timeout{60'000};
     std::chrono::milliseconds unlock_timeout{10'000};
 
-    /// Store batches that the adapter works on at a time; >= 1. The rest waits in L1, in order.
+    /// Store calls that the adapter works on at a time; >= 1. The rest waits in L1, in order.
     std::uint32_t stores_in_flight = 4;
+    /// The same while it works on loads, which go first: somebody waits for those. 0: stores wait for all loads.
+    std::uint32_t stores_beside_loads = 1;
+    std::uint64_t store_window_bytes = 16ULL << 20; ///< of one store call; >= 1. An object larger than that goes alone
+    std::uint64_t store_queue_bytes = 0;            ///< waiting for the adapter; 0: a quarter of L1
+    full_queue_policy store_queue_full = full_queue_policy::wait;
+    retry_options store_retries;
 
     /// For lookups, loads and stores each: a full disk does not stop reads.
     breaker_options breaker;

@@ -24,19 +24,36 @@ public:
     std::span<std::byte> bytes;
 };
 
+/// What storing does with an object that has the same key.
+enum class store_mode : std::uint8_t {
+    replace,
+    if_absent, ///< one of the same layout has the same bytes, for the key names them: it may be left as it is
+};
+
 /// An object to put into a store: `bytes` is where from, and has layout.size_bytes().
 class store_item {
 public:
-    store_item(const object_key& k, memory_layout l, std::span<const std::byte> b)
+    store_item(const object_key& k, memory_layout l, std::span<const std::byte> b, store_mode m = store_mode::replace)
         : key{k},
           layout{std::move(l)},
-          bytes{b}
+          bytes{b},
+          mode{m}
     {
     }
 
     object_key key;
     memory_layout layout;
     std::span<const std::byte> bytes;
+    store_mode mode;
+};
+
+/// An object as a store knows it: see memory_layout::known_by().
+class stored_object {
+public:
+    stored_object(const object_key& k, memory_layout l) : key{k}, layout{std::move(l)} {}
+
+    object_key key;
+    memory_layout layout;
 };
 
 /// Where a listing goes on. The default starts at the beginning.
@@ -85,6 +102,7 @@ public:
     std::uint64_t evicted_objects = 0;
     std::uint64_t corrupt_objects = 0; ///< found damaged or foreign, answered as a miss, and removed
     std::uint64_t failed_stores = 0;   ///< objects that could not be stored
+    std::uint64_t kept_objects = 0;    ///< stored under store_mode::if_absent and there already: not written again
 };
 
 /// A store of objects below L1: a directory, a bucket, another node. What an adapter's author implements.
@@ -107,7 +125,7 @@ public:
     /// layout or is damaged is a clear bit, whose bytes are then undefined. Damaged objects are removed and counted.
     virtual asio::awaitable<bitmap> load(std::span<const load_item> items) = 0;
 
-    /// Stores, replacing what has the same key. A set bit: it is visible to lookup_and_lock from now on.
+    /// Stores, each item by its mode. A set bit: it is visible to lookup_and_lock from now on.
     virtual asio::awaitable<bitmap> store(std::span<const store_item> items) = 0;
 
     /// Takes back one lock of each key. Keys that hold none are passed over.
@@ -124,6 +142,17 @@ public:
 
     /// Ends what is in flight and releases everything. Called once, with no other call running; nothing follows it.
     virtual asio::awaitable<void> close() = 0;
+};
+
+/// What an adapter with a capacity offers besides l2_adapter, so that what it would evict can move to another tier
+/// first. An adapter that does not derive from it evicts on its own, and what it evicts is gone.
+class demotion_source {
+public:
+    virtual ~demotion_source() = default;
+
+    /// The objects that would be evicted to store `objects` more of `bytes` in all, in that order, locked as by
+    /// lookup_and_lock. None if there is room.
+    virtual asio::awaitable<std::vector<stored_object>> lock_victims(std::uint64_t objects, std::uint64_t bytes) = 0;
 };
 
 } // namespace terrace

@@ -44,6 +44,10 @@ public:
     /// One tensor of n bytes, for callers that know the size and nothing else. n = 0 gives the empty layout.
     [[nodiscard]] static memory_layout bytes(std::uint64_t n);
 
+    /// A layout of which only size and fingerprint are known, as a store keeps them: equal to the one they came from,
+    /// but without its tensors.
+    [[nodiscard]] static memory_layout known_by(std::uint64_t size_bytes, std::uint64_t fingerprint) noexcept;
+
     [[nodiscard]] std::span<const tensor> tensors() const noexcept;
     [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_; }
 

@@ -47,6 +47,9 @@ public:
     [[nodiscard]] std::optional<std::vector<object_key>> make_room(std::uint64_t bytes);
     void give_back(std::uint64_t bytes) noexcept;
 
+    /// The objects that make_room(bytes) would name now; none if it has nothing to remove, or could not help it.
+    [[nodiscard]] std::vector<object_key> next_victims(std::uint64_t bytes) const;
+
     /// Adds the object in room that make_room() took, or replaces it: the bytes of the old one are free then, its locks
     /// stay with the key.
     void insert(const object_key& key, std::uint64_t bytes);

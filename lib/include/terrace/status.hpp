@@ -46,13 +46,27 @@ struct prefetch_status {
 
 /// The store flow.
 struct store_status {
-    std::uint64_t queued_objects = 0; ///< not handed to an adapter yet, one for each target
-    std::uint64_t queued_bytes = 0;   ///< they stay locked in L1, whose capacity bounds the queue
-    std::uint64_t in_flight = 0;      ///< batches that an adapter works on
-    std::uint64_t stored_objects = 0; ///< one for each target
+    // Every object counts once for each adapter that the policy names for it: as queued, as in flight, and in the end
+    // as stored, failed, dropped or refused.
+    std::uint64_t queued_objects = 0; ///< waiting for their turn or for a retry
+    std::uint64_t queued_bytes = 0;   ///< they stay locked in L1
+    std::uint64_t in_flight = 0;      ///< store calls that adapters work on
+    std::uint64_t in_flight_objects = 0;
+    std::uint64_t targeted_objects = 0; ///< the sum of all the others
+    std::uint64_t stored_objects = 0;
     std::uint64_t stored_bytes = 0;
-    std::uint64_t failed_objects = 0;  ///< an adapter could not store them
-    std::uint64_t dropped_objects = 0; ///< queued when the engine closed or the adapter left
+    std::uint64_t failed_objects = 0;  ///< an adapter could not store them, however often it was tried
+    std::uint64_t dropped_objects = 0; ///< queued when the engine closed, the adapter left, or the queue was full
+    std::uint64_t refused_objects = 0; ///< found the queue full, under full_queue_policy::refuse
+
+    std::uint64_t retried_objects = 0;  ///< once for each further attempt
+    std::uint64_t declined_objects = 0; ///< that the policy named no adapter for
+    std::uint64_t wanted_objects = 0;   ///< that came before the policy again
+    std::uint64_t policy_errors = 0; ///< batches that were not stored as the policy threw, or answered another question
+
+    std::uint64_t demoted_objects = 0; ///< moved to another adapter instead of being evicted
+    std::uint64_t demoted_bytes = 0;
+    std::uint64_t failed_demotions = 0; ///< objects that could not be moved
 };
 
 /// One adapter, as the engine sees it and as it describes itself.
@@ -64,6 +78,8 @@ struct adapter_entry {
     std::uint64_t lookups = 0;                       ///< calls
     std::uint64_t loads = 0;
     std::uint64_t stores = 0;
+    std::uint64_t unlocks = 0;
+    std::uint64_t erases = 0;
     std::uint64_t errors = 0;   ///< calls that threw
     std::uint64_t timeouts = 0; ///< calls that missed their deadline
     std::uint64_t in_flight = 0;

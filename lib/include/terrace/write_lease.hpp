@@ -16,7 +16,7 @@ class l1_cache;
 struct l1_entry;
 
 /// Which keys reserve_write() takes.
-enum class write_mode {
+enum class write_mode : std::uint8_t {
     new_only, ///< keys that are not resident
     update,   ///< resident keys only: their readers keep the old bytes, readers after the commit get the new ones
     all,      ///< either

@@ -97,6 +97,14 @@ memory_layout memory_layout::bytes(std::uint64_t n)
     return memory_layout{{tensor{{n}, dtype::u8}}};
 }
 
+memory_layout memory_layout::known_by(std::uint64_t size_bytes, std::uint64_t fingerprint) noexcept
+{
+    memory_layout layout;
+    layout.size_bytes_ = size_bytes;
+    layout.fingerprint_ = fingerprint;
+    return layout;
+}
+
 std::span<const tensor> memory_layout::tensors() const noexcept
 {
     if (!tensors_)

@@ -14,6 +14,8 @@ adapter_entry adapter_slot::status() const
     e.lookups = lookups;
     e.loads = loads;
     e.stores = stores;
+    e.unlocks = unlocks;
+    e.erases = erases;
     e.errors = errors;
     e.timeouts = timeouts;
     e.in_flight = in_flight;
@@ -59,6 +61,7 @@ adapter_call::adapter_call(std::shared_ptr<adapter_slot> slot, counter adapter_s
                            clock& clock, std::chrono::milliseconds timeout, task_scope::task& me,
                            std::function<void()> on_timeout)
     : slot_{std::move(slot)},
+      load_{kind == &adapter_slot::loads},
       me_{me},
       on_timeout_{std::move(on_timeout)},
       permit_{std::move(permit)},
@@ -68,6 +71,7 @@ adapter_call::adapter_call(std::shared_ptr<adapter_slot> slot, counter adapter_s
     alarm_.set(clock.now() + timeout);
     ++((*slot_).*kind);
     ++slot_->in_flight;
+    slot_->loads_in_flight += load_ ? 1 : 0;
 }
 
 void adapter_call::time_is_up()
@@ -84,6 +88,8 @@ adapter_call::~adapter_call()
     --slot_->in_flight;
     if (slot_->in_flight == 0)
         slot_->changed_.notify_all();
+    if (load_ && --slot_->loads_in_flight == 0)
+        slot_->store_turn_.notify_all();
 }
 
 void adapter_call::succeeded() noexcept
@@ -95,6 +101,21 @@ void adapter_call::failed() noexcept
 {
     permit_.failed(clock_.now());
     ++slot_->errors;
+}
+
+asio::awaitable<bitmap> adapter_call::answer(asio::awaitable<bitmap> call, std::size_t items)
+{
+    try {
+        bitmap bits = co_await std::move(call);
+        if (bits.size() == items) {
+            succeeded();
+            co_return bits;
+        }
+        failed(); // an answer to another question: nothing of it is believed
+    } catch (...) {
+        caught();
+    }
+    co_return bitmap{items};
 }
 
 void adapter_call::caught() noexcept

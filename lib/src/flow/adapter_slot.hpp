@@ -32,17 +32,24 @@ public:
           id_{id},
           options_{options},
           adapter_{std::move(adapter)},
-          changed_{executor}
+          demotes_{dynamic_cast<demotion_source*>(adapter_.get())},
+          changed_{executor},
+          store_turn_{executor}
     {
     }
 
     [[nodiscard]] adapter_id id() const noexcept { return id_; }
     [[nodiscard]] const adapter_options& options() const noexcept { return options_; }
     [[nodiscard]] l2_adapter& adapter() const noexcept { return *adapter_; }
+    /// The same adapter; null if it does not offer this.
+    [[nodiscard]] demotion_source* demotes() const noexcept { return demotes_; }
     [[nodiscard]] adapter_entry status() const;
 
     /// Waits until no call is in flight.
     asio::awaitable<void> idle();
+
+    /// What the adapter's queue of stores waits on: a load or a store has ended, or the queue has changed.
+    [[nodiscard]] event& store_turn() noexcept { return store_turn_; }
 
     /// One for each kind of call: what only loads cannot do must not be hidden by lookups that succeed.
     breaker lookup_breaker;
@@ -56,16 +63,20 @@ public:
     counter loads;
     counter stores;
     counter unlocks;
+    counter erases;
     counter errors;
     counter timeouts;
     counter in_flight;
+    std::uint32_t loads_in_flight = 0;
 
 private:
     friend class adapter_call;
     adapter_id id_;
     adapter_options options_;
     std::unique_ptr<l2_adapter> adapter_;
+    demotion_source* const demotes_;
     event changed_; // in_flight became 0
+    event store_turn_;
 };
 
 using adapter_list = std::vector<std::shared_ptr<adapter_slot>>;
@@ -100,10 +111,15 @@ public:
     /// In a catch block: it failed, unless what was thrown is that it was asked to stop.
     void caught() noexcept;
 
+    /// Awaits `call`, a call of the adapter's on so many items, and says how it went. The answer; no bit is set if it
+    /// threw, or answered another question.
+    asio::awaitable<bitmap> answer(asio::awaitable<bitmap> call, std::size_t items);
+
 private:
     void time_is_up();
 
     std::shared_ptr<adapter_slot> slot_;
+    const bool load_; // it is one
     task_scope::task& me_;
     std::function<void()> on_timeout_;
     breaker::permit permit_;

@@ -76,6 +76,10 @@ public:
     /// Whether try_begin() would permit a call, without beginning one.
     [[nodiscard]] bool permits(time_point now) const noexcept;
 
+    /// When an open breaker permits a call again.
+    [[nodiscard]] time_point retry_at() const noexcept { return retry_at_; }
+    [[nodiscard]] bool open() const noexcept { return state_ == state::open; }
+
     /// failed: open; degraded: half-open, or the latest call failed.
     [[nodiscard]] adapter_health health() const noexcept { return health_; }
     /// How often it has opened.

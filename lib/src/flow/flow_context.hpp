@@ -9,7 +9,9 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/intrusive/list.hpp>
 #include <boost/system/system_error.hpp>
+#include <cstdint>
 #include <memory>
+#include <random>
 
 #include <terrace/clock.hpp>
 #include <terrace/config.hpp>
@@ -33,10 +35,20 @@ struct flow_counters {
     counter queued_objects;
     counter queued_bytes;
     counter stores_in_flight;
+    counter store_objects_in_flight;
+    counter targeted_objects;
     counter stored_objects;
     counter stored_bytes;
     counter failed_objects;
     counter dropped_objects;
+    counter refused_objects;
+    counter retried_objects;
+    counter declined_objects;
+    counter wanted_objects;
+    counter policy_errors;
+    counter demoted_objects;
+    counter demoted_bytes;
+    counter failed_demotions;
     counter internal_errors;
 };
 
@@ -45,10 +57,13 @@ struct flow_counters {
 /// Threads: the executor, which runs one handler at a time, but for what says otherwise.
 class flow_context {
 public:
-    flow_context(asio::any_io_executor ex, std::shared_ptr<terrace::clock> c, std::shared_ptr<l1_cache> cache)
+    /// seed  of `random`
+    flow_context(asio::any_io_executor ex, std::shared_ptr<terrace::clock> c, std::shared_ptr<l1_cache> cache,
+                 std::uint64_t seed)
         : executor{std::move(ex)},
           clock{std::move(c)},
           l1{std::move(cache)},
+          random{seed},
           idle_{executor},
           tasks{executor, idle_, counters.internal_errors}
     {
@@ -59,7 +74,8 @@ public:
     const std::shared_ptr<l1_cache> l1;          // any thread
     adapter_set adapters;                        // any thread
     flow_counters counters;                      // any thread for reading
-    std::weak_ptr<void> owner;                   // set once
+    std::mt19937_64 random;
+    std::weak_ptr<void> owner; // set once
 
 private:
     event idle_; // the last request or the last task has ended

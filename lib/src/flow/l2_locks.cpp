@@ -81,6 +81,14 @@ l2_locks l2_locks::take(const bitmap& which)
     return taken;
 }
 
+asio::awaitable<void> l2_locks::give_back(task_scope::task& me)
+{
+    auto keys = gather<std::vector<object_key>, object_key>(*keys_, held_);
+    auto unlocking = unlock_keys(*context_, slot_, std::move(keys), me);
+    held_ = bitmap{held_.size()};
+    co_await std::move(unlocking);
+}
+
 void l2_locks::unlock(const bitmap& which)
 {
     auto keys = gather<std::vector<object_key>, object_key>(*keys_, which);

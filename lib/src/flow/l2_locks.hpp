@@ -37,6 +37,8 @@ public:
     void keep_only(const bitmap& wanted);
     /// Moves the locks of these keys into a guard of their own.
     [[nodiscard]] l2_locks take(const bitmap& which);
+    /// Unlocks what it holds, and waits until that is done.
+    asio::awaitable<void> give_back(task_scope::task& me);
 
 private:
     void unlock(const bitmap& which);

@@ -474,13 +474,7 @@ asio::awaitable<void> prefetch_chain::load_from(std::shared_ptr<load_flight> fli
         items.reserve(flight->size());
         for (std::size_t i = 0; i < flight->size(); ++i)
             items.emplace_back((*flight)[i].key, flight->layout(), flight->staged().bytes(i));
-        bitmap answer = co_await slot->adapter().load(items);
-        if (answer.size() == loaded.size()) {
-            running.succeeded();
-            loaded = std::move(answer);
-        } else {
-            running.failed(); // an answer to another question: nothing of it is believed
-        }
+        loaded = co_await running.answer(slot->adapter().load(items), items.size());
     } catch (...) {
         running.caught();
     }

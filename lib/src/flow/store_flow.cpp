@@ -1,164 +1,159 @@
 #include "flow/store_flow.hpp"
 
-#include <boost/asio/post.hpp>
+#include <algorithm>
 #include <utility>
 
 namespace terrace {
 
-/// Shared by the jobs it is made of: with the last of them it ends, and what the policy no longer wants in L1 goes.
-class store_flow::batch {
-public:
-    batch(store_flow& flow, read_lease objects, std::uint64_t number)
-        : flow_{flow},
-          objects_{std::move(objects)},
-          number_{number},
-          asked_{objects_.size()},
-          failed_{objects_.size()}
-    {
-        keys_.reserve(objects_.size());
-        for (std::size_t i = 0; i < objects_.size(); ++i)
-            keys_.push_back(objects_.key(i));
-        flow_.outstanding_.insert(number_);
-    }
-    ~batch()
-    {
-        const bitmap deletions = flow_.policy_->select_l1_deletions(keys_, asked_ - failed_);
-        if (deletions.any())
-            flow_.context_.l1->erase_held(objects_, deletions);
-        flow_.outstanding_.erase(number_);
-        --flow_.batches_;
-        flow_.changed_.notify_all();
-    }
-    batch(const batch&) = delete;
-    batch& operator=(const batch&) = delete;
-
-    [[nodiscard]] const std::vector<object_key>& keys() const noexcept { return keys_; }
-    [[nodiscard]] const read_lease& objects() const noexcept { return objects_; }
-
-    void ask(const bitmap& which) { asked_ |= which; }
-    void fail(const bitmap& which) { failed_ |= which; }
-
-private:
-    store_flow& flow_;
-    read_lease objects_;
-    std::vector<object_key> keys_;
-    const std::uint64_t number_;
-    bitmap asked_;
-    bitmap failed_; // by at least one target
-};
-
-bool store_flow::on_commit(read_lease fresh)
+bool store_flow::offer(store_offer objects)
 {
-    ++batches_;
+    ++held_;
     std::scoped_lock guard{mutex_};
-    committed_.push_back(std::move(fresh));
-    return committed_.size() == 1;
+    offered_.push_back(std::move(objects));
+    return offered_.size() == 1;
 }
 
-void store_flow::take_committed()
+void store_flow::take_offers()
 {
-    std::vector<read_lease> fresh;
+    std::vector<store_offer> fresh;
     {
         std::scoped_lock guard{mutex_};
-        fresh.swap(committed_);
+        fresh.swap(offered_);
     }
-    for (read_lease& objects : fresh)
-        enqueue(std::move(objects));
+    for (store_offer& offered : fresh) {
+        consider(std::move(offered));
+        --held_;
+    }
 }
 
-void store_flow::enqueue(read_lease fresh)
+void store_flow::consider(store_offer offered)
 {
     const auto adapters = context_.adapters.snapshot();
-    auto of = std::make_shared<batch>(*this, std::move(fresh), ++last_batch_);
+    const read_lease& objects = offered.objects;
     if (context_.stopping()) {
-        context_.counters.dropped_objects += of->keys().size() * adapters->size();
+        context_.counters.targeted_objects += objects.size() * adapters->size();
+        context_.counters.dropped_objects += objects.size() * adapters->size();
         return;
     }
-    const auto targets = policy_->select_targets(of->keys(), adapters->size());
-    std::vector<std::shared_ptr<lane>> filled;
-    for (std::size_t i = 0; i < adapters->size() && i < targets.size(); ++i) {
-        if (targets[i].size() != of->keys().size() || targets[i].none())
-            continue;
-        auto& to = lanes_[(*adapters)[i]->id()];
-        if (to == nullptr)
-            to = std::make_shared<lane>((*adapters)[i]);
-        job j{of, context_.l1->share(of->objects(), targets[i]), targets[i]};
-        of->ask(targets[i]);
-        note_queued(j, true);
-        to->queue.push_back(std::move(j));
-        filled.push_back(to);
+    std::vector<object_key> keys;
+    std::vector<std::uint64_t> bytes;
+    for (std::size_t i = 0; i < objects.size(); ++i) {
+        keys.push_back(objects.key(i));
+        bytes.push_back(objects.bytes(i).size());
     }
-    of.reset(); // its jobs own it now
-    for (const auto& to : filled)
-        pump(to);
-}
+    store_candidates candidates;
+    candidates.keys = keys;
+    candidates.bytes = bytes;
+    candidates.adapters = adapters->size();
+    candidates.reason = offered.reason;
+    candidates.now = context_.clock->now();
 
-void store_flow::pump(const std::shared_ptr<lane>& to)
-{
-    // A store may complete before spawn() returns, and comes back here: one loop, no recursion. After some of them the
-    // executor's other work gets its turn.
-    constexpr int stores_in_a_turn = 16;
-    if (to->pumping)
+    std::vector<bitmap> targets;
+    try {
+        targets = policy_->select_targets(candidates);
+    } catch (...) {
+        targets.clear();
+    }
+    const auto fits = [&](const bitmap& which) { return which.size() == keys.size(); };
+    if (targets.size() != adapters->size() || !std::ranges::all_of(targets, fits)) {
+        ++context_.counters.policy_errors; // it threw, or this is the answer to another question
         return;
-    to->pumping = true;
-    int left = stores_in_a_turn;
-    while (!to->queue.empty() && to->in_flight < to->slot->options().stores_in_flight && left-- > 0) {
-        job next = std::move(to->queue.front());
-        to->queue.pop_front();
-        note_queued(next, false);
-        ++to->in_flight;
-        context_.spawn([&](task_scope::task& me) { return store(to, std::move(next), me); });
     }
-    to->pumping = false;
-    if (left < 0)
-        asio::post(context_.executor, [this, owner = context_.owner.lock(), to] { pump(to); });
+    if (offered.reason == store_reason::wanted)
+        context_.counters.wanted_objects += keys.size();
+    enqueue(offered, *adapters, targets);
+
+    bitmap declined{keys.size(), true};
+    for (const bitmap& which : targets)
+        declined -= which;
+    context_.counters.declined_objects += declined.count();
+    if (policy_->reconsiders())
+        context_.l1->offer_when_wanted(objects, declined, offered.written);
 }
 
-asio::awaitable<void> store_flow::store(std::shared_ptr<lane> to, job work, task_scope::task& me)
+void store_flow::enqueue(const store_offer& chosen, const adapter_list& adapters, const std::vector<bitmap>& targets)
 {
-    const auto slot = to->slot;
-    {
-        bitmap stored{work.objects.size()};
-        std::uint64_t bytes = 0;
-        if (auto permit = slot->store_breaker.try_begin(context_.clock->now()); permit && !slot->closed) {
-            adapter_call running{
-                slot, &adapter_slot::stores, std::move(*permit), *context_.clock, slot->options().store_timeout, me};
-            counted in_flight{context_.counters.stores_in_flight};
-            try {
-                std::vector<store_item> items;
-                items.reserve(work.objects.size());
-                for (std::size_t i = 0; i < work.objects.size(); ++i)
-                    items.emplace_back(work.objects.key(i), context_.l1->layout(work.objects, i),
-                                       work.objects.bytes(i));
-                bitmap answer = co_await slot->adapter().store(items);
-                if (answer.size() == items.size()) {
-                    running.succeeded();
-                    stored = std::move(answer);
-                } else {
-                    running.failed(); // an answer to another question
-                }
-                stored.for_each_set([&](std::size_t i) { bytes += items[i].bytes.size(); });
-            } catch (...) {
-                running.caught();
-            }
+    bitmap wanted{chosen.objects.size()};
+    std::uint64_t window = ~std::uint64_t{0};
+    for (std::size_t i = 0; i < targets.size(); ++i)
+        if (targets[i].any()) {
+            wanted |= targets[i];
+            window = std::min(window, adapters[i]->options().store_window_bytes);
         }
-        const std::size_t count = stored.count();
-        context_.counters.stored_objects += count;
-        context_.counters.stored_bytes += bytes;
-        context_.counters.failed_objects += stored.size() - count;
-        std::size_t i = 0;
-        bitmap failed = work.which;
-        work.which.for_each_set([&](std::size_t at) { failed.set(at, !stored.test(i++)); });
-        work.of->fail(failed);
-        work = job{}; // the memory first, then whoever waits for it
+    for (std::size_t begin = 0; begin < wanted.size();) {
+        bitmap part{wanted.size()};
+        std::uint64_t bytes = 0;
+        std::size_t end = begin;
+        for (; end < wanted.size(); ++end) {
+            if (!wanted.test(end))
+                continue;
+            const std::uint64_t more = chosen.objects.bytes(end).size();
+            if (bytes != 0 && bytes + more > window)
+                break;
+            bytes += more;
+            part.set(end);
+        }
+        begin = end;
+        if (part.none())
+            continue;
+
+        const auto objects = context_.l1->share(chosen.objects, part);
+        store_batch::listener& me = *this;
+        auto batch = std::make_shared<store_batch>(me, ++last_batch_, chosen.written, objects.size());
+        ++held_;
+        outstanding_.insert(batch->number());
+        std::vector<store_job> jobs(targets.size());
+        for (std::size_t i = 0; i < targets.size(); ++i) {
+            store_job& job = jobs[i];
+            job.which = bitmap{objects.size()};
+            std::size_t at = 0;
+            part.for_each_set([&](std::size_t key) { job.which.set(at++, targets[i].test(key)); });
+            batch->ask(job.which); // all of them, before the first can be done
+        }
+        for (std::size_t i = 0; i < targets.size(); ++i) {
+            store_job& job = jobs[i];
+            if (job.which.none())
+                continue;
+            job.of = batch;
+            job.objects = context_.l1->share(objects, job.which);
+            job.bytes = bytes_of(job.objects);
+            lane(adapters[i]).enqueue(std::move(job));
+        }
     }
-    --to->in_flight;
-    pump(to);
+}
+
+void store_flow::done(const store_batch& batch, const read_lease& objects, const bitmap& stored, const bitmap& failed)
+{
+    if (stored.any()) {
+        std::vector<object_key> keys;
+        for (std::size_t i = 0; i < objects.size(); ++i)
+            keys.push_back(objects.key(i));
+        const bitmap deletions = policy_->select_l1_deletions(keys, stored);
+        if (deletions.size() == keys.size() && deletions.any())
+            context_.l1->erase_held(objects, deletions);
+    }
+    if (failed.any() && !context_.stopping())
+        context_.l1->offer_when_wanted(objects, failed, batch.written());
+}
+
+void store_flow::ended(const store_batch& batch) noexcept
+{
+    outstanding_.erase(batch.number());
+    --held_;
+    changed_.notify_all();
+}
+
+store_lane& store_flow::lane(const std::shared_ptr<adapter_slot>& slot)
+{
+    auto& lane = lanes_[slot->id()];
+    if (lane == nullptr)
+        lane = std::make_shared<store_lane>(context_, demotion_, slot);
+    return *lane;
 }
 
 asio::awaitable<void> store_flow::flush()
 {
-    take_committed();
+    take_offers();
     const std::uint64_t last = last_batch_;
     flow_context::request turn{context_}; // close() waits for it
     while (!outstanding_.empty() && *outstanding_.begin() <= last) {
@@ -169,43 +164,16 @@ asio::awaitable<void> store_flow::flush()
 
 void store_flow::leave(const adapter_slot& slot)
 {
-    if (auto it = lanes_.find(slot.id()); it != lanes_.end()) {
-        drop_queue(*it->second);
-        lanes_.erase(it);
-    }
+    if (auto lane = lanes_.extract(slot.id()))
+        lane.mapped()->close();
 }
 
 void store_flow::stop()
 {
-    take_committed();
-    for (auto& [id, from] : lanes_)
-        drop_queue(*from);
+    take_offers();
+    for (auto& [id, lane] : lanes_)
+        lane->close();
     changed_.notify_all();
-}
-
-void store_flow::drop_queue(lane& from)
-{
-    while (!from.queue.empty()) {
-        job dropped = std::move(from.queue.front());
-        from.queue.pop_front();
-        note_queued(dropped, false);
-        context_.counters.dropped_objects += dropped.objects.size();
-        dropped.of->fail(dropped.which);
-    }
-}
-
-void store_flow::note_queued(const job& j, bool queued)
-{
-    std::uint64_t bytes = 0;
-    for (std::size_t i = 0; i < j.objects.size(); ++i)
-        bytes += j.objects.bytes(i).size();
-    if (queued) {
-        context_.counters.queued_objects += j.objects.size();
-        context_.counters.queued_bytes += bytes;
-    } else {
-        context_.counters.queued_objects -= j.objects.size();
-        context_.counters.queued_bytes -= bytes;
-    }
 }
 
 } // namespace terrace

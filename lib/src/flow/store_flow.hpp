@@ -1,9 +1,10 @@
 #pragma once
 
-#include "flow/flow_context.hpp"
+#include "flow/demotion_flow.hpp"
+#include "flow/store_batch.hpp"
+#include "flow/store_lane.hpp"
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -17,25 +18,25 @@ namespace terrace {
 /// Brings what callers commit into the adapters that the policy names.
 ///
 /// Committed objects come in locked, so that none is evicted before it is stored; each target holds a lease of its own
-/// until it is done. The queue therefore never holds more than L1 does: where stores cannot keep up, it is
-/// reserve_write_when_free() that waits.
+/// until it is done. No queue therefore ever holds more than L1 does.
 ///
-/// Threads: the engine's executor, but for on_commit() and holds_memory().
-class store_flow {
+/// Threads: the engine's executor, but for offer() and holds_memory().
+class store_flow : private store_batch::listener {
 public:
-    store_flow(flow_context& context, std::shared_ptr<const store_policy> policy)
+    store_flow(flow_context& context, std::shared_ptr<store_policy> policy, std::uint64_t window_bytes)
         : context_{context},
           policy_{std::move(policy)},
-          changed_{context.executor}
+          changed_{context.executor},
+          demotion_{context, policy_, window_bytes}
     {
     }
 
-    /// Takes over what was committed. Any thread. True: take_committed() has to be called on the executor.
-    [[nodiscard]] bool on_commit(read_lease fresh);
-    void take_committed();
+    /// Takes over what was committed, or is wanted. Any thread. True: take_offers() has to be called on the executor.
+    [[nodiscard]] bool offer(store_offer objects);
+    void take_offers();
 
     /// Whether objects in L1 are locked for stores. Any thread.
-    [[nodiscard]] bool holds_memory() const noexcept { return batches_ != 0; }
+    [[nodiscard]] bool holds_memory() const noexcept { return held_ != 0; }
 
     /// Waits until everything committed so far is stored, or has failed to be.
     asio::awaitable<void> flush();
@@ -46,40 +47,25 @@ public:
     void stop();
 
 private:
-    /// What one commit brought, until its last target is done.
-    class batch;
-    /// A batch's part for one adapter.
-    struct job {
-        std::shared_ptr<batch> of;
-        read_lease objects; // the target's own
-        bitmap which;       // of the batch
-    };
-    /// One adapter's queue.
-    struct lane {
-        explicit lane(std::shared_ptr<adapter_slot> s) : slot{std::move(s)} {}
-        std::shared_ptr<adapter_slot> slot;
-        std::deque<job> queue;
-        std::uint32_t in_flight = 0;
-        bool pumping = false;
-    };
-
-    void enqueue(read_lease fresh);
-    void pump(const std::shared_ptr<lane>& to);
-    void drop_queue(lane& from);
-    void note_queued(const job& j, bool queued);
-    asio::awaitable<void> store(std::shared_ptr<lane> to, job work, task_scope::task& me);
+    void consider(store_offer offered);
+    /// Divides what the policy chose into batches that make one call each, and queues their jobs.
+    void enqueue(const store_offer& chosen, const adapter_list& adapters, const std::vector<bitmap>& targets);
+    void done(const store_batch& batch, const read_lease& objects, const bitmap& stored, const bitmap& failed) override;
+    void ended(const store_batch& batch) noexcept override;
+    [[nodiscard]] store_lane& lane(const std::shared_ptr<adapter_slot>& slot);
 
     flow_context& context_;
-    const std::shared_ptr<const store_policy> policy_;
+    const std::shared_ptr<store_policy> policy_;
 
     std::mutex mutex_;
-    std::vector<read_lease> committed_; // under the mutex: not seen by the executor yet
+    std::vector<store_offer> offered_; // under the mutex: not seen by the executor yet
 
     std::set<std::uint64_t> outstanding_; // numbers of the batches that are not done
     std::uint64_t last_batch_ = 0;
-    counter batches_;                                   // committed and outstanding
-    event changed_;                                     // a batch is done
-    std::map<adapter_id, std::shared_ptr<lane>> lanes_; // the last member: its jobs' batches use the others
+    counter held_;  // offers not considered yet, and batches outstanding
+    event changed_; // a batch is done
+    demotion_flow demotion_;
+    std::map<adapter_id, std::shared_ptr<store_lane>> lanes_; // the last member: their batches use the others
 };
 
 } // namespace terrace

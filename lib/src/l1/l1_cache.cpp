@@ -343,7 +343,7 @@ void l1_cache::commit(std::vector<slot>& slots, write_mode mode, const bitmap* f
         std::ranges::reverse(published);
         read_lease fresh{shared_from_this(), std::move(published), 1};
         if (auto listener = listener_.lock())
-            listener->on_commit(std::move(fresh));
+            listener->on_commit(std::move(fresh), mode);
     }
     tell_room();
     tell_pressure(pressed);
@@ -400,6 +400,7 @@ void l1_cache::land(write_lease staged, const landing& how)
 read_lease l1_cache::read(std::span<const object_key> keys, std::uint32_t readers)
 {
     std::vector<l1_entry*> held;
+    wanted_objects wanted;
     {
         std::scoped_lock guard{mutex_};
         if (!spare_held_.empty()) {
@@ -407,14 +408,19 @@ read_lease l1_cache::read(std::span<const object_key> keys, std::uint32_t reader
             spare_held_.pop_back();
         }
         held.reserve(keys.size()); // what may throw comes before the locks
+        bool unstored = false;
         for (const object_key& key : keys) {
             l1_entry* entry = find(key);
             if (entry == nullptr || closed_)
                 break;
             held.push_back(entry);
             lock(*entry, readers);
+            unstored = unstored || entry->unstored;
         }
+        if (unstored)
+            wanted = take_unstored(held);
     }
+    tell_wanted(std::move(wanted));
     return {shared_from_this(), std::move(held), readers};
 }
 
@@ -424,26 +430,35 @@ l1_pins l1_cache::pin(std::span<const object_key> keys, std::span<const layout_r
     pins.readers_ = readers;
     pins.present_ = bitmap{keys.size()};
     pins.l1_ = shared_from_this();
-    std::scoped_lock guard{mutex_};
-    if (!spare_held_.empty()) {
-        pins.at_ = std::move(spare_held_.back());
-        spare_held_.pop_back();
+    wanted_objects wanted;
+    {
+        std::scoped_lock guard{mutex_};
+        if (!spare_held_.empty()) {
+            pins.at_ = std::move(spare_held_.back());
+            spare_held_.pop_back();
+        }
+        pins.at_.resize(keys.size());
+        wanted = pin_resident(pins, keys, layouts, bitmap{keys.size(), true});
     }
-    pins.at_.resize(keys.size());
-    pin_resident(pins, keys, layouts, bitmap{keys.size(), true});
+    tell_wanted(std::move(wanted));
     return pins;
 }
 
 void l1_cache::pin(l1_pins& pins, std::span<const object_key> keys, std::span<const layout_run> layouts,
                    const bitmap& which)
 {
-    std::scoped_lock guard{mutex_};
-    pin_resident(pins, keys, layouts, which);
+    wanted_objects wanted;
+    {
+        std::scoped_lock guard{mutex_};
+        wanted = pin_resident(pins, keys, layouts, which);
+    }
+    tell_wanted(std::move(wanted));
 }
 
-void l1_cache::pin_resident(l1_pins& pins, std::span<const object_key> keys, std::span<const layout_run> layouts,
-                            const bitmap& which)
+l1_cache::wanted_objects l1_cache::pin_resident(l1_pins& pins, std::span<const object_key> keys,
+                                                std::span<const layout_run> layouts, const bitmap& which)
 {
+    bool unstored = false;
     auto run = layouts.begin();
     which.for_each_set([&](std::size_t i) {
         while (i >= run->end)
@@ -454,7 +469,27 @@ void l1_cache::pin_resident(l1_pins& pins, std::span<const object_key> keys, std
         lock(*entry, pins.readers_);
         pins.at_[i] = entry;
         pins.present_.set(i);
+        unstored = unstored || entry->unstored;
     });
+    return unstored ? take_unstored(pins.at_) : wanted_objects{};
+}
+
+l1_cache::wanted_objects l1_cache::take_unstored(std::span<l1_entry* const> wanted)
+{
+    wanted_objects taken;
+    for (l1_entry* entry : wanted)
+        if (entry != nullptr && entry->unstored) {
+            (*entry->unstored == write_mode::new_only ? taken.written_new : taken.written_over).push_back(entry);
+            lock(*entry, 1);
+            entry->unstored.reset();
+        }
+    return taken;
+}
+
+void l1_cache::offer_when_wanted(const read_lease& held, const bitmap& which, write_mode written)
+{
+    std::scoped_lock guard{mutex_};
+    which.for_each_set([&](std::size_t i) { held.held_.at(i)->unstored = written; });
 }
 
 read_lease l1_cache::share(const l1_pins& pins, std::size_t positions)
@@ -590,6 +625,21 @@ void l1_cache::close()
 }
 
 // ---- telling ---------------------------------------------------------------------------------------------------
+
+void l1_cache::tell_wanted(wanted_objects wanted) noexcept
+{
+    if (wanted.written_new.empty() && wanted.written_over.empty())
+        return;
+    // By way of leases, so that what nobody listens for is released.
+    read_lease written_new{shared_from_this(), std::move(wanted.written_new), 1};
+    read_lease written_over{shared_from_this(), std::move(wanted.written_over), 1};
+    if (auto listener = listener_.lock()) {
+        if (!written_new.empty())
+            listener->on_wanted(std::move(written_new), write_mode::new_only);
+        if (!written_over.empty())
+            listener->on_wanted(std::move(written_over), write_mode::all);
+    }
+}
 
 void l1_cache::tell_room() noexcept
 {

@@ -50,6 +50,9 @@ struct l1_entry : evictable {
     layout_record* layout = nullptr;
     std::uint32_t readers = 0; // locks
     bool temporary = false;    // freed with its last reader
+    /// Set: it is not stored everywhere it could be, and will be offered for that once somebody wants it; how it was
+    /// written.
+    std::optional<write_mode> unstored;
 };
 
 /// So many locks of one object.
@@ -64,7 +67,9 @@ public:
     virtual ~l1_listener() = default;
 
     /// Objects that a caller committed, locked once each so that they stay until they are stored.
-    virtual void on_commit(read_lease fresh) noexcept = 0;
+    virtual void on_commit(read_lease fresh, write_mode mode) noexcept = 0;
+    /// Objects of offer_when_wanted() that a caller reads or prefetches now, locked once each.
+    virtual void on_wanted(read_lease objects, write_mode mode) noexcept = 0;
     /// Memory has become free or evictable since ask_for_room().
     virtual void on_room() noexcept = 0;
     /// More than the high watermark is in use; said once until eviction_done().
@@ -154,6 +159,9 @@ public:
     /// A lease of its own, one lock each, on some of what another holds.
     [[nodiscard]] read_lease share(const read_lease& held, const bitmap& which);
 
+    /// on_wanted() will be called for these of what is held, once a caller locks them.
+    void offer_when_wanted(const read_lease& held, const bitmap& which, write_mode written);
+
     /// What becomes of staged objects now that their load has ended, by index in the lease.
     struct landing {
         bitmap loaded;                     // the others are discarded unseen
@@ -228,6 +236,12 @@ private:
     [[nodiscard]] static std::vector<l1_entry*> disown(read_lease& lease) noexcept;
     [[nodiscard]] static read_lease to_lease(l1_pins pins);
 
+    /// Unstored objects that somebody wants, each locked for the store flow.
+    struct wanted_objects {
+        std::vector<l1_entry*> written_new;
+        std::vector<l1_entry*> written_over;
+    };
+
     // Under the mutex.
     [[nodiscard]] l1_entry* find(const object_key& key);
     [[nodiscard]] layout_record& record(const memory_layout& layout);
@@ -245,14 +259,17 @@ private:
     void discard(l1_entry& entry) noexcept; // and counts it
     void lock(l1_entry& entry, std::uint32_t readers) noexcept;
     void unlock(l1_entry& entry, std::uint32_t readers);
-    void pin_resident(l1_pins& pins, std::span<const object_key> keys, std::span<const layout_run> layouts,
-                      const bitmap& which);
+    [[nodiscard]] wanted_objects pin_resident(l1_pins& pins, std::span<const object_key> keys,
+                                              std::span<const layout_run> layouts, const bitmap& which);
+    /// Locks for the store flow what of these is unstored, which it then no longer is.
+    [[nodiscard]] wanted_objects take_unstored(std::span<l1_entry* const> wanted);
     bool evict_one() noexcept;
     void grow_index() noexcept;
     /// Keeps the peak; true if the use is above the high watermark.
     [[nodiscard]] bool note_use() noexcept;
 
     /// What has to be told to the listener once the mutex is free.
+    void tell_wanted(wanted_objects wanted) noexcept;
     void tell_room() noexcept;
     void tell_pressure(bool pressed) noexcept;
 

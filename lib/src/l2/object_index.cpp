@@ -217,6 +217,22 @@ std::optional<std::vector<object_key>> object_index::make_room(std::uint64_t byt
     return evicted;
 }
 
+std::vector<object_key> object_index::next_victims(std::uint64_t bytes) const
+{
+    const state& s = *state_;
+    std::vector<object_key> victims;
+    std::uint64_t used = s.used;
+    if (s.capacity == 0 || bytes > s.capacity)
+        return victims;
+    for (const entry& e : s.recency) {
+        if (used <= s.capacity - bytes)
+            break;
+        victims.push_back(e.key);
+        used -= e.bytes;
+    }
+    return victims;
+}
+
 void object_index::give_back(std::uint64_t bytes) noexcept
 {
     state_->used -= bytes;

@@ -78,7 +78,7 @@ TEST_CASE("close: in each phase of a prefetch it lets started I/O finish, and th
 
 TEST_CASE("close: lets started stores finish, starts none, and counts what it drops")
 {
-    adapter_options one_at_a_time;
+    adapter_options one_at_a_time = without_retries();
     one_at_a_time.stores_in_flight = 1;
     world w{{.adapter = one_at_a_time}};
     w.l2.stores.shut();
@@ -315,7 +315,8 @@ TEST_CASE("bad configuration is refused with the value and what was expected")
     refused([](config& c) { c.close_timeout = {}; }, "close_timeout is 0; expected more than 0 ms");
     CHECK_THROWS_WITH_AS((void)prefetch_policy::make("x"), doctest::Contains("expected default or retain"),
                          std::invalid_argument);
-    CHECK_THROWS_WITH_AS((void)store_policy::make("x"), doctest::Contains("expected default or skip_l1"),
+    CHECK_THROWS_WITH_AS((void)store_policy::make("x"),
+                         doctest::Contains("expected default, skip_l1, second_touch, write_budget or tiered"),
                          std::invalid_argument);
     world w;
     adapter_options bad;
@@ -354,7 +355,7 @@ TEST_CASE("close: what hangs is asked to stop, and has then as long again")
     memory_options slow; // it honours cancellation
     slow.latency = 10h;
     slow.clock = w.time;
-    adapter_options timeouts;
+    adapter_options timeouts = without_retries();
     timeouts.store_timeout = 20h;
     w.manager.add_adapter(std::make_unique<memory_adapter>(slow), timeouts);
     w.write("a");
@@ -432,7 +433,7 @@ TEST_CASE("a manager destroyed without close() answers who waits, starts nothing
         }
         SUBCASE("a queued store")
         {
-            adapter_options one_at_a_time;
+            adapter_options one_at_a_time = without_retries();
             one_at_a_time.stores_in_flight = 1;
             script->stores.shut();
             manager.add_adapter(std::make_unique<scripted_adapter>(script), one_at_a_time);

@@ -228,7 +228,7 @@ TEST_CASE("store: a failing adapter costs nobody else anything")
 
 TEST_CASE("store: an adapter works on no more batches at a time than its options say, in order")
 {
-    adapter_options one_at_a_time;
+    adapter_options one_at_a_time = without_retries();
     one_at_a_time.stores_in_flight = 1;
     world w{{.adapter = one_at_a_time}};
     w.l2.stores.shut();
@@ -311,7 +311,7 @@ TEST_CASE("store: who waits for room is served in order of arrival, whatever wou
 
 TEST_CASE("store: under skip_l1 what was not stored stays in L1")
 {
-    adapter_options one_at_a_time;
+    adapter_options one_at_a_time = without_retries();
     one_at_a_time.stores_in_flight = 1;
     world w{{.store_policy = "skip_l1", .adapter = one_at_a_time}};
     w.l2.stores.shut();
@@ -349,7 +349,7 @@ TEST_CASE("store: under skip_l1 what was not stored stays in L1")
 
 TEST_CASE("store: a long queue is worked off to its end")
 {
-    adapter_options one_at_a_time;
+    adapter_options one_at_a_time = without_retries();
     one_at_a_time.stores_in_flight = 1;
     world w{{.l1_objects = 64, .adapter = one_at_a_time}};
     w.l2.stores.shut();
@@ -387,7 +387,7 @@ TEST_CASE("store: a store past its timeout is asked to stop, and gives its objec
     memory_options slow; // it honours cancellation
     slow.latency = 30s;
     slow.clock = w.time;
-    adapter_options timeouts;
+    adapter_options timeouts = without_retries();
     timeouts.store_timeout = 10s;
     w.manager.add_adapter(std::make_unique<memory_adapter>(slow), timeouts);
     w.write("a");

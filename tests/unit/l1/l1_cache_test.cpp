@@ -392,7 +392,8 @@ TEST_CASE("L1: what was loaded is published and locked for all that claim it, in
     {
         struct counting_listener : l1_listener {
             int commits = 0;
-            void on_commit(read_lease) noexcept override { ++commits; }
+            void on_commit(read_lease, write_mode) noexcept override { ++commits; }
+            void on_wanted(read_lease, write_mode) noexcept override {}
             void on_room() noexcept override {}
             void on_pressure() noexcept override {}
         };
@@ -513,7 +514,8 @@ TEST_CASE("L1: whoever asked for room is told once of what frees memory or makes
 {
     struct counting_listener : l1_listener {
         int rooms = 0;
-        void on_commit(read_lease) noexcept override {}
+        void on_commit(read_lease, write_mode) noexcept override {}
+        void on_wanted(read_lease, write_mode) noexcept override {}
         void on_room() noexcept override { ++rooms; }
         void on_pressure() noexcept override {}
     };
@@ -553,7 +555,8 @@ TEST_CASE("L1: the end of a reservation that gave up is not taken for room that 
 {
     struct counting_listener : l1_listener {
         int rooms = 0;
-        void on_commit(read_lease) noexcept override {}
+        void on_commit(read_lease, write_mode) noexcept override {}
+        void on_wanted(read_lease, write_mode) noexcept override {}
         void on_room() noexcept override { ++rooms; }
         void on_pressure() noexcept override {}
     };

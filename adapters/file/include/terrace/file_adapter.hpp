@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <vector>
 
 #include <terrace/adapter_spec.hpp>
 #include <terrace/l2_adapter.hpp>
@@ -30,7 +31,7 @@ public:
 ///
 /// Cancelled: load, store and erase leave out the items that they have not begun, and return what was done; a lookup
 /// that had to look at the disk throws operation_aborted, and holds no lock.
-class file_adapter final : public l2_adapter {
+class file_adapter final : public l2_adapter, public demotion_source {
 public:
     /// Opens the directory and finds what it holds; takes time in proportion. Throws std::invalid_argument for options
     /// that cannot be, std::system_error that names the path if the directory cannot be made, read or written.
@@ -44,6 +45,7 @@ public:
     asio::awaitable<void> unlock(std::span<const object_key> keys) override;
     asio::awaitable<bitmap> erase(std::span<const object_key> keys) override;
     asio::awaitable<key_page> list(list_cursor cursor) override;
+    asio::awaitable<std::vector<stored_object>> lock_victims(std::uint64_t objects, std::uint64_t bytes) override;
     [[nodiscard]] adapter_status status() const override;
     asio::awaitable<void> close() override;
 

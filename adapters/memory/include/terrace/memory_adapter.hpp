@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include <terrace/adapter_spec.hpp>
 #include <terrace/clock.hpp>
@@ -23,7 +24,7 @@ public:
 /// An L2 adapter that keeps its objects in a map: for tests, demonstrations, and as a model of a slower store.
 ///
 /// Full, it evicts what was used least recently and is not locked.
-class memory_adapter final : public l2_adapter {
+class memory_adapter final : public l2_adapter, public demotion_source {
 public:
     explicit memory_adapter(memory_options options = {});
     ~memory_adapter() override;
@@ -34,6 +35,7 @@ public:
     asio::awaitable<void> unlock(std::span<const object_key> keys) override;
     asio::awaitable<bitmap> erase(std::span<const object_key> keys) override;
     asio::awaitable<key_page> list(list_cursor cursor) override;
+    asio::awaitable<std::vector<stored_object>> lock_victims(std::uint64_t objects, std::uint64_t bytes) override;
     [[nodiscard]] adapter_status status() const override;
     asio::awaitable<void> close() override;
 

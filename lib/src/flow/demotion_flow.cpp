@@ -1,0 +1,175 @@
+#include "flow/demotion_flow.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+namespace terrace {
+namespace {
+
+constexpr std::uint64_t page = 4096; // where direct I/O wants its buffers to start
+
+/// Page-aligned memory that is not L1's.
+class bounce_buffer {
+public:
+    explicit bounce_buffer(std::uint64_t bytes) : data_{static_cast<std::byte*>(std::aligned_alloc(page, bytes))}
+    {
+        if (data_ == nullptr)
+            throw std::bad_alloc{};
+    }
+    [[nodiscard]] std::byte* data() const noexcept { return data_.get(); }
+
+private:
+    struct freed {
+        void operator()(std::byte* data) const noexcept { std::free(data); }
+    };
+    std::unique_ptr<std::byte, freed> data_;
+};
+
+std::uint64_t paged(std::uint64_t bytes)
+{
+    return (bytes + page - 1) / page * page;
+}
+
+} // namespace
+
+demotion_flow::slot_ptr demotion_flow::below(const adapter_slot& slot) const
+{
+    const auto adapters = context_.adapters.snapshot();
+    const auto at = std::ranges::find(*adapters, slot.id(), &adapter_slot::id);
+    if (at == adapters->end())
+        return nullptr;
+    const auto from = static_cast<std::size_t>(at - adapters->begin());
+    const auto onto = policy_->select_demotion(from, adapters->size());
+    return onto && *onto < adapters->size() && *onto != from ? (*adapters)[*onto] : nullptr;
+}
+
+bool demotion_flow::applies_to(const adapter_slot& slot) const
+{
+    return slot.demotes() != nullptr && below(slot) != nullptr;
+}
+
+asio::awaitable<void> demotion_flow::make_room(std::shared_ptr<adapter_slot> in, std::uint64_t objects,
+                                               std::uint64_t bytes, task_scope::task& me, std::function<void()> done)
+{
+    struct at_end {
+        explicit at_end(std::function<void()> f) : call{std::move(f)} {}
+        ~at_end() { call(); }
+        at_end(const at_end&) = delete;
+        at_end& operator=(const at_end&) = delete;
+        std::function<void()> call;
+    };
+    const at_end whatever_happens{std::move(done)};
+    const std::size_t depth = context_.adapters.snapshot()->size();
+    co_await move_down(std::move(in), objects, bytes, depth, me);
+}
+
+asio::awaitable<void> demotion_flow::move_down(slot_ptr from, std::uint64_t objects, std::uint64_t bytes,
+                                               std::size_t depth, task_scope::task& me)
+{
+    const slot_ptr onto = below(*from);
+    if (onto == nullptr || from->demotes() == nullptr || from->closed || depth == 0)
+        co_return;
+    const auto victims = co_await lock_victims(from, objects, bytes, me);
+    if (victims.empty())
+        co_return;
+    std::vector<object_key> keys;
+    for (const stored_object& victim : victims)
+        keys.push_back(victim.key);
+    auto shared_keys = std::make_shared<const std::vector<object_key>>(std::move(keys));
+    bitmap all{victims.size(), true};
+    l2_locks locks{context_, from, shared_keys, std::move(all)};
+
+    for (std::size_t begin = 0; begin < victims.size();) {
+        std::size_t end = begin;
+        std::uint64_t window = 0;
+        for (; end < victims.size(); ++end) {
+            const std::uint64_t more = paged(victims[end].layout.size_bytes());
+            if (end != begin && window + more > window_bytes_)
+                break;
+            window += more;
+        }
+        const std::span some{victims.data() + begin, end - begin};
+        const bitmap below_now = co_await copy_down(from, onto, some, depth, me);
+        bitmap moved{victims.size()};
+        below_now.for_each_set([&](std::size_t i) { moved.set(begin + i); });
+        context_.counters.failed_demotions += some.size() - below_now.count();
+        begin = end;
+        if (moved.none())
+            continue;
+
+        l2_locks unlocked = locks.take(moved);
+        co_await unlocked.give_back(me);
+        if (from->closed)
+            co_return;
+        const auto gone = gather<std::vector<object_key>, object_key>(*shared_keys, moved);
+        const auto timeout = from->options().lookup_timeout;
+        adapter_call erasing{from, &adapter_slot::erases, breaker::permit{}, *context_.clock, timeout, me};
+        (void)co_await erasing.answer(from->adapter().erase(gone), gone.size());
+    }
+}
+
+asio::awaitable<std::vector<stored_object>> demotion_flow::lock_victims(slot_ptr from, std::uint64_t objects,
+                                                                        std::uint64_t bytes, task_scope::task& me)
+{
+    std::vector<stored_object> victims;
+    auto permit = from->lookup_breaker.try_begin(context_.clock->now());
+    if (!permit)
+        co_return victims;
+    const auto timeout = from->options().lookup_timeout;
+    adapter_call asking{from, &adapter_slot::lookups, std::move(*permit), *context_.clock, timeout, me};
+    try {
+        victims = co_await from->demotes()->lock_victims(objects, bytes);
+        asking.succeeded();
+    } catch (...) {
+        asking.caught();
+    }
+    co_return victims;
+}
+
+asio::awaitable<bitmap> demotion_flow::copy_down(slot_ptr from, slot_ptr onto, std::span<const stored_object> victims,
+                                                 std::size_t depth, task_scope::task& me)
+{
+    bitmap below_now{victims.size()};
+    std::uint64_t room = 0;
+    for (const stored_object& victim : victims)
+        room += paged(victim.layout.size_bytes());
+    const bounce_buffer buffer{room};
+
+    std::vector<load_item> loads;
+    std::uint64_t offset = 0;
+    for (const stored_object& victim : victims) {
+        const std::uint64_t size = victim.layout.size_bytes();
+        loads.emplace_back(victim.key, victim.layout, std::span{buffer.data() + offset, size});
+        offset += paged(size);
+    }
+    bitmap loaded{victims.size()};
+    if (auto permit = from->load_breaker.try_begin(context_.clock->now()); permit && !from->closed) {
+        const auto timeout = from->options().load_timeout;
+        adapter_call loading{from, &adapter_slot::loads, std::move(*permit), *context_.clock, timeout, me};
+        loaded = co_await loading.answer(from->adapter().load(loads), loads.size());
+    }
+    if (loaded.none())
+        co_return below_now;
+
+    std::vector<store_item> stores;
+    std::uint64_t bytes = 0;
+    loaded.for_each_set([&](std::size_t i) {
+        stores.emplace_back(loads[i].key, loads[i].layout, loads[i].bytes, store_mode::if_absent);
+        bytes += loads[i].bytes.size();
+    });
+    co_await move_down(onto, stores.size(), bytes, depth - 1, me);
+    if (auto permit = onto->store_breaker.try_begin(context_.clock->now()); permit && !onto->closed) {
+        const auto timeout = onto->options().store_timeout;
+        adapter_call storing{onto, &adapter_slot::stores, std::move(*permit), *context_.clock, timeout, me};
+        const bitmap stored = co_await storing.answer(onto->adapter().store(stores), stores.size());
+        std::size_t i = 0;
+        loaded.for_each_set([&](std::size_t at) { below_now.set(at, stored.test(i++)); });
+        context_.counters.demoted_objects += stored.count();
+        stored.for_each_set([&](std::size_t at) { context_.counters.demoted_bytes += stores[at].bytes.size(); });
+    }
+    co_return below_now;
+}
+
+} // namespace terrace

@@ -1,0 +1,59 @@
+#pragma once
+
+#include "flow/flow_context.hpp"
+#include "flow/l2_locks.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <terrace/l2_adapter.hpp>
+#include <terrace/store_policy.hpp>
+
+namespace terrace {
+
+/// Makes room in an adapter that has a capacity by moving what it would evict to the adapter that the policy names:
+/// through memory of its own, since L1 is full just when this is needed.
+///
+/// What is being moved stays locked above until it is stored below, so that a lookup finds it in one of the two at any
+/// moment. It is then removed above, unless somebody has locked it meanwhile: it is in both then, and is written once.
+///
+/// Threads: the engine's executor.
+class demotion_flow {
+public:
+    /// window_bytes  moved at a time, which is the memory that it takes; a larger object goes alone
+    demotion_flow(flow_context& context, std::shared_ptr<const store_policy> policy, std::uint64_t window_bytes)
+        : context_{context},
+          policy_{std::move(policy)},
+          window_bytes_{window_bytes}
+    {
+    }
+
+    /// Whether what this adapter evicts moves anywhere.
+    [[nodiscard]] bool applies_to(const adapter_slot& slot) const;
+
+    /// Makes room for so many objects of so many bytes in all, as far as it can; done() is called at the end.
+    asio::awaitable<void> make_room(std::shared_ptr<adapter_slot> in, std::uint64_t objects, std::uint64_t bytes,
+                                    task_scope::task& me, std::function<void()> done);
+
+private:
+    using slot_ptr = std::shared_ptr<adapter_slot>;
+
+    [[nodiscard]] slot_ptr below(const adapter_slot& slot) const;
+    /// depth  of tiers that make room for one another, so that a policy that goes in circles comes to an end
+    asio::awaitable<void> move_down(slot_ptr from, std::uint64_t objects, std::uint64_t bytes, std::size_t depth,
+                                    task_scope::task& me);
+    asio::awaitable<std::vector<stored_object>> lock_victims(slot_ptr from, std::uint64_t objects, std::uint64_t bytes,
+                                                             task_scope::task& me);
+    /// Which of them are below now.
+    asio::awaitable<bitmap> copy_down(slot_ptr from, slot_ptr onto, std::span<const stored_object> victims,
+                                      std::size_t depth, task_scope::task& me);
+
+    flow_context& context_;
+    const std::shared_ptr<const store_policy> policy_;
+    const std::uint64_t window_bytes_;
+};
+
+} // namespace terrace

@@ -1,0 +1,181 @@
+#include "support/world.hpp"
+
+#include <terrace/memory_adapter.hpp>
+
+using namespace terrace;
+using namespace terrace::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Memory tiers below one another, of so many objects each; 0: no limit.
+struct tiers {
+    explicit tiers(std::vector<std::size_t> capacities, std::size_t l1_objects = 16)
+        : w{{.l1_objects = l1_objects, .adapters = 0, .store_policy = "tiered"}}
+    {
+        for (const std::size_t objects : capacities) {
+            memory_options options;
+            options.capacity_bytes = objects * object_bytes;
+            (void)w.manager.add_adapter(std::make_unique<memory_adapter>(options));
+        }
+    }
+
+    void write_each(std::string_view objects)
+    {
+        for (const object_key& k : keys(objects)) {
+            const auto hash = k.hash().bytes();
+            w.write(std::string_view{reinterpret_cast<const char*>(hash.data()), hash.size()});
+        }
+    }
+    [[nodiscard]] adapter_status tier(std::size_t i) const { return w.manager.status().adapters.at(i).self; }
+    [[nodiscard]] store_status stores() const { return w.manager.status().store; }
+
+    world w;
+};
+
+} // namespace
+
+TEST_CASE("tiered: what a tier has no room for moves to the next, once, and is found there")
+{
+    tiers t{{4, 0}};
+    t.write_each("a b c d e f g h i j");
+    CHECK(t.tier(0).objects == 4);
+    CHECK(t.tier(0).evicted_objects == 0);
+    CHECK(t.tier(1).objects == 6);
+    CHECK(t.stores().stored_objects == 10);
+    CHECK(t.stores().demoted_objects == 6);
+    CHECK(t.stores().demoted_bytes == 6 * object_bytes);
+    CHECK(t.stores().failed_demotions == 0);
+    t.w.manager.clear(clear_mode::unlocked);
+    auto hits = t.w.run(t.w.prefetch("a b c d e f g h i j"));
+    CHECK(hits.prefix_hits == 10);
+    CHECK(intact(hits.lease));
+    hits.lease = {};
+    CHECK(t.tier(0).locked_objects + t.tier(1).locked_objects == 0);
+    t.w.close();
+}
+
+TEST_CASE("tiered: a batch makes room for itself in one go, as large as the tier")
+{
+    tiers t{{4, 0}};
+    t.w.write("a b c d");
+    t.w.write("e f g h");
+    CHECK(t.tier(0).objects == 4);
+    CHECK(t.tier(1).objects == 4);
+    CHECK(t.tier(0).evicted_objects == 0);
+    t.w.close();
+}
+
+TEST_CASE("tiered: each tier moves what it has no room for to the next, and the last lets it go")
+{
+    tiers t{{2, 3, 4}};
+    t.write_each("a b c d e f g h i j k l");
+    CHECK(t.tier(0).objects == 2);
+    CHECK(t.tier(1).objects == 3);
+    CHECK(t.tier(2).objects == 4);
+    CHECK(t.tier(0).evicted_objects + t.tier(1).evicted_objects == 0);
+    CHECK(t.tier(2).evicted_objects == 3); // a, b, c
+    t.w.manager.clear(clear_mode::unlocked);
+    CHECK(t.w.run(t.w.prefetch("d e f g h i j k l")).prefix_hits == 9);
+    t.w.close();
+}
+
+TEST_CASE("tiered: what is in the next tier already is not written there again")
+{
+    tiers t{{2, 0}};
+    t.write_each("a b c d"); // a and b are below
+    t.w.manager.erase(keys("a b"));
+    t.write_each("a b"); // as after a recomputation
+    CHECK(t.tier(0).objects == 2);
+    t.write_each("e f");
+    CHECK(t.tier(1).objects == 4);
+    CHECK(t.tier(1).kept_objects == 2);
+    t.w.close();
+}
+
+TEST_CASE("tiered: what a request holds in a tier stays there, and others go in its place")
+{
+    tiers t{{3, 0}};
+    t.write_each("a b c");
+    t.w.manager.clear(clear_mode::unlocked);
+    auto ticket = t.w.run(t.w.manager.lookup(t.w.request("a")));
+    CHECK(ticket.hits() == 1);
+    t.write_each("d e");
+    CHECK(t.tier(0).objects == 3);
+    CHECK(t.tier(1).objects == 2); // b and c
+    ticket = {};
+    t.w.settle();
+    t.write_each("f");
+    CHECK(t.tier(0).objects == 3);
+    t.w.close();
+}
+
+TEST_CASE("tiered: a next tier that is of no use costs what it would have kept, and nothing else")
+{
+    tiers t{{2}};
+    const auto lower = std::make_shared<scripted_adapter::script>();
+    adapter_options options = without_retries();
+    options.store_timeout = 5s;
+    (void)t.w.manager.add_adapter(std::make_unique<scripted_adapter>(lower), options);
+    t.write_each("a b");
+    SUBCASE("its stores fail")
+    {
+        lower->store_throws = true;
+        t.write_each("c d");
+        CHECK(t.stores().failed_demotions == 2);
+    }
+    SUBCASE("it stores some")
+    {
+        lower->unstorable = {key("a").to_string()};
+        t.w.write("c d");
+        CHECK(t.stores().failed_demotions == 1);
+        CHECK(words(lower->stored) == "b");
+    }
+    SUBCASE("it hangs: the stores above go on after their timeout, and its call when it ends")
+    {
+        lower->stores.shut();
+        t.write_each("c d");
+        CHECK(t.stores().stored_objects == 2);
+        t.w.pass(adapter_options{}.store_timeout);
+        CHECK(t.stores().stored_objects == 4);
+        CHECK(lower->store_calls == 1);
+        lower->stores.open();
+        t.w.settle();
+    }
+    CHECK(t.stores().stored_objects == 4);
+    CHECK(t.tier(0).objects == 2);
+    CHECK(t.tier(0).locked_objects == 0);
+    CHECK(t.w.resident("c d"));
+    t.w.close();
+}
+
+TEST_CASE("tiered: closed or without its upper tier in the middle of a move, nothing is left locked")
+{
+    tiers t{{2}};
+    const auto lower = std::make_shared<scripted_adapter::script>();
+    (void)t.w.manager.add_adapter(std::make_unique<scripted_adapter>(lower));
+    t.write_each("a b");
+    lower->stores.shut();
+    t.write_each("c");
+    CHECK(lower->stores.waiting() == 1);
+    SUBCASE("closed")
+    {
+        auto closing = t.w.start(t.w.manager.close());
+        CHECK_FALSE(closing.done());
+        lower->stores.open();
+        t.w.settle();
+        CHECK(closing.done());
+    }
+    SUBCASE("removed")
+    {
+        auto removing = t.w.start(t.w.manager.remove_adapter(t.w.manager.status().adapters[0].id));
+        t.w.settle();
+        lower->stores.open();
+        t.w.settle();
+        CHECK(removing.done());
+        CHECK(words(lower->stored) == "a");
+        t.w.close();
+    }
+    CHECK(t.stores().dropped_objects == 1);
+    check_nothing_left(t.w);
+}

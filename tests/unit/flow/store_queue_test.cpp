@@ -1,0 +1,242 @@
+#include "support/world.hpp"
+
+#include <terrace/memory_adapter.hpp>
+
+using namespace terrace;
+using namespace terrace::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+store_status stores(const world& w)
+{
+    return w.manager.status().store;
+}
+
+/// One store at a time, and a queue for two objects.
+adapter_options narrow(full_queue_policy full)
+{
+    adapter_options options = without_retries();
+    options.stores_in_flight = 1;
+    options.store_queue_bytes = 2 * object_bytes;
+    options.store_queue_full = full;
+    return options;
+}
+
+void check_sum(const store_status& s)
+{
+    CHECK(s.targeted_objects == s.queued_objects + s.in_flight_objects + s.stored_objects + s.failed_objects +
+                                    s.dropped_objects + s.refused_objects);
+}
+
+} // namespace
+
+TEST_CASE("store: a full queue")
+{
+    const auto filled = [](world& w) {
+        w.l2.stores.shut();
+        for (const char* word : {"a", "b", "c", "d"}) { // a is in flight, b and c are all that the queue takes
+            w.write(word);
+            check_sum(stores(w));
+        }
+    };
+    SUBCASE("wait: what comes is queued, as far as L1 goes")
+    {
+        world w{{.l1_objects = 4, .adapter = narrow(full_queue_policy::wait)}};
+        filled(w);
+        CHECK(stores(w).queued_objects == 3);
+        auto waiting = w.start(w.manager.reserve_write_when_free(keys("e"), w.layout, w.time->now() + 1h));
+        CHECK_FALSE(waiting.done());
+        w.l2.stores.open();
+        w.settle();
+        CHECK(waiting.take().leading() == 1);
+        CHECK(words(w.l2.stored) == "a b c d");
+        w.close();
+    }
+    SUBCASE("drop_oldest: what was queued first goes, but for what is in flight")
+    {
+        world w{{.adapter = narrow(full_queue_policy::drop_oldest)}};
+        filled(w);
+        CHECK(stores(w).queued_objects == 2);
+        CHECK(stores(w).dropped_objects == 1);
+        CHECK(w.l1().locked_objects == 3);
+        w.l2.stores.open();
+        w.settle();
+        CHECK(words(w.l2.stored) == "a c d");
+        CHECK(w.resident("b")); // in L1 it stays
+        w.close();
+    }
+    SUBCASE("refuse: what comes is not queued")
+    {
+        world w{{.adapter = narrow(full_queue_policy::refuse)}};
+        filled(w);
+        CHECK(stores(w).refused_objects == 1);
+        w.l2.stores.open();
+        w.settle();
+        CHECK(words(w.l2.stored) == "a b c");
+        w.close();
+    }
+}
+
+TEST_CASE("store: a batch larger than the queue is stored when nothing else waits")
+{
+    for (const auto full : {full_queue_policy::drop_oldest, full_queue_policy::refuse}) {
+        world w{{.adapter = narrow(full)}};
+        w.write("a b c d");
+        CHECK(words(w.l2.stored) == "a b c d");
+        w.close();
+    }
+}
+
+TEST_CASE("store: a dead adapter's queue keeps to its limit, whatever the policy")
+{
+    adapter_options options = narrow(full_queue_policy::wait);
+    options.breaker.failures = 1;
+    world w{{.adapters = 2, .adapter = options}};
+    w.l2.stores.shut();
+    for (const char* word : {"a", "b", "c", "d", "e"})
+        w.write(word);
+    CHECK(stores(w).queued_objects == 4);
+    w.l2.store_throws = true;
+    w.l2.stores.let_one_pass(); // a: its failure opens the breaker
+    w.settle();
+    CHECK(stores(w).failed_objects == 1);
+    CHECK(stores(w).dropped_objects == 2); // b and c
+    w.write("f");
+    CHECK(stores(w).dropped_objects == 3);
+    CHECK(stores(w).queued_objects == 2); // e and f
+    CHECK(w.l1().locked_objects == 2);
+    CHECK(words(w.adapters[1]->stored) == "a b c d e f");
+    w.l2.stores.open();
+    w.close();
+    check_sum(stores(w));
+}
+
+TEST_CASE("store: a large batch goes in calls of a window, each object larger than that alone")
+{
+    adapter_options options = without_retries();
+    options.store_window_bytes = 2 * object_bytes;
+    world w{{.adapter = options}};
+    SUBCASE("two objects to a call")
+    {
+        w.write("a b c d e");
+        CHECK(w.l2.store_calls == 3);
+    }
+    SUBCASE("each call lets go of its own")
+    {
+        w.l2.stores.shut();
+        w.write("a b c d e");
+        w.l2.stores.let_one_pass();
+        w.settle();
+        CHECK(w.l1().locked_objects == 3);
+        w.l2.stores.open();
+        w.settle();
+    }
+    SUBCASE("no object to less than one call")
+    {
+        auto lease = w.manager.reserve_write(keys("a b"), memory_layout::bytes(3 * object_bytes));
+        lease.commit();
+        w.settle();
+        CHECK(w.l2.store_calls == 2);
+        CHECK(words(w.l2.stored) == "a b");
+        return w.close();
+    }
+    CHECK(words(w.l2.stored) == "a b c d e");
+    w.close();
+}
+
+TEST_CASE("store: loads go first")
+{
+    adapter_options options = without_retries();
+    options.stores_in_flight = 3;
+    SUBCASE("beside a load the adapter works on fewer stores")
+    {
+        options.stores_beside_loads = 1;
+    }
+    SUBCASE("or on none")
+    {
+        options.stores_beside_loads = 0;
+    }
+    world w{{.adapter = options}};
+    w.put("x");
+    w.l2.loads.shut();
+    w.l2.stores.shut();
+    auto hits = w.start(w.prefetch("x"));
+    for (const char* word : {"a", "b", "c", "d"})
+        w.write(word);
+    CHECK(w.l2.stores.waiting() == options.stores_beside_loads);
+    w.l2.loads.open();
+    w.settle();
+    CHECK(hits.take().prefix_hits == 1);
+    CHECK(w.l2.stores.waiting() == 3);
+    w.l2.stores.open();
+    w.settle();
+    CHECK(words(w.l2.stored) == "a b c d");
+    w.close();
+}
+
+TEST_CASE("store: a minute of more than the adapter takes keeps to L1's limit, and reads keep their latency")
+{
+    // Written at 64 objects a second, stored at 16.
+    auto time = std::make_shared<manual_clock>();
+    memory_options slow;
+    slow.bandwidth_bytes_per_second = 16 * object_bytes;
+    slow.clock = time;
+    for (const auto full : {full_queue_policy::wait, full_queue_policy::drop_oldest, full_queue_policy::refuse}) {
+        CAPTURE(static_cast<int>(full));
+        asio::io_context io{1};
+        config cfg;
+        cfg.l1.capacity_bytes = 64 * object_bytes;
+        cfg.clock = time;
+        storage_manager manager{io.get_executor(), cfg};
+        adapter_options options;
+        options.store_queue_full = full;
+        (void)manager.add_adapter(std::make_unique<memory_adapter>(slow), options);
+        const auto layout = memory_layout::bytes(object_bytes);
+        std::size_t written = 0;
+        std::size_t refused = 0;
+        std::size_t reads = 0;
+        for (int second = 0; second < 60; ++second)
+            for (int tick = 0; tick < 16; ++tick) {
+                std::vector<object_key> batch;
+                for (int i = 0; i < 4; ++i)
+                    batch.push_back(key("w" + std::to_string(written + refused + static_cast<std::size_t>(i))));
+                auto room = manager.reserve_write(batch, layout);
+                const std::size_t got = room.leading();
+                written += got;
+                refused += batch.size() - got;
+                room.commit();
+                if (got != 0) { // what was just written is read back, at once
+                    CHECK(manager.read(std::span{batch}.first(got)).size() == got);
+                    ++reads;
+                }
+                io.restart();
+                io.poll();
+                time->advance(62'500us);
+                io.poll();
+                const auto status = manager.status();
+                check_sum(status.store);
+                CHECK(status.l1.used_bytes <= cfg.l1.capacity_bytes);
+                CHECK(status.store.targeted_objects == written);
+            }
+        CHECK(written + refused == 60 * 64);
+        CHECK(reads > 0);
+        const auto loaded = manager.status().store;
+        CHECK(loaded.stored_objects >= 59 * 16);
+        if (full == full_queue_policy::wait)
+            CHECK(refused > 2000); // back-pressure: what L1 has no room for
+        else
+            CHECK(refused == 0);
+        bool closed = false;
+        asio::co_spawn(io, manager.close(), [&](std::exception_ptr error) { closed = error == nullptr; });
+        while (!closed) {
+            io.restart();
+            io.poll();
+            time->advance(100ms);
+        }
+        const auto left = manager.status();
+        check_sum(left.store);
+        CHECK(left.store.queued_objects + left.store.in_flight_objects == 0);
+        CHECK(left.l1.locks == 0);
+    }
+}

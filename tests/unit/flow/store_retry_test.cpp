@@ -1,0 +1,258 @@
+#include "support/world.hpp"
+
+using namespace terrace;
+using namespace terrace::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Retries by the engine's defaults, under a breaker that never opens.
+adapter_options patient()
+{
+    adapter_options options;
+    options.breaker.failures = 1000;
+    return options;
+}
+
+store_status stores(const world& w)
+{
+    return w.manager.status().store;
+}
+
+} // namespace
+
+TEST_CASE("store: what fails is tried again, each time after twice as long, less up to a half by chance")
+{
+    adapter_options options = patient();
+    options.store_retries.backoff = 100ms;
+    options.store_retries.max_backoff = 300ms;
+    world w{{.adapter = options}};
+    w.l2.store_throws = true;
+    w.write("a");
+    CHECK(w.l2.store_calls == 1);
+    for (const auto longest : {100ms, 200ms, 300ms, 300ms}) { // five attempts
+        const int calls = w.l2.store_calls;
+        auto waited = 0ms;
+        for (; w.l2.store_calls == calls && waited <= longest; waited += 1ms)
+            w.pass(1ms);
+        CHECK(w.l2.store_calls == calls + 1);
+        CHECK(waited >= longest / 2);
+        CHECK(waited <= longest);
+    }
+    CHECK(stores(w).failed_objects == 1);
+    CHECK(stores(w).retried_objects == 4);
+    w.pass(1h);
+    CHECK(w.l2.store_calls == 5);
+    CHECK(w.l1().locks == 0);
+    w.close();
+}
+
+TEST_CASE("store: two worlds with the same seed retry at the same times")
+{
+    std::vector<clock::time_point> attempts[2];
+    for (auto& times : attempts) {
+        world w{{.adapter = patient()}};
+        w.l2.store_throws = true;
+        w.write("a");
+        for (int calls = 1; calls < 5;) {
+            w.pass(1ms);
+            if (w.l2.store_calls != calls) {
+                calls = w.l2.store_calls;
+                times.push_back(w.time->now());
+            }
+        }
+        w.close();
+    }
+    CHECK(attempts[0] == attempts[1]);
+}
+
+TEST_CASE("store: of a batch only what failed is tried again, and the rest is let go of")
+{
+    world w{{.adapter = patient()}};
+    w.l2.unstorable = {key("b").to_string()};
+    w.write("a b c");
+    CHECK(words(w.l2.stored) == "a c");
+    CHECK(w.l1().locked_objects == 1);
+    CHECK(stores(w).stored_objects == 2);
+    CHECK(stores(w).queued_objects == 1);
+    CHECK(stores(w).queued_bytes == object_bytes);
+    w.l2.unstorable.clear();
+    w.pass(100ms);
+    CHECK(words(w.l2.stored) == "a c b");
+    CHECK(w.l1().locks == 0);
+    CHECK(stores(w).failed_objects == 0);
+    w.close();
+}
+
+TEST_CASE("store: a retry holds up nothing that comes after it")
+{
+    adapter_options options = patient();
+    options.stores_in_flight = 1;
+    world w{{.adapter = options}};
+    w.l2.unstorable = {key("a").to_string()};
+    w.write("a");
+    w.write("b");
+    CHECK(words(w.l2.stored) == "b");
+    w.close();
+    CHECK(stores(w).dropped_objects == 1);
+}
+
+TEST_CASE("store: while the breaker is open the queue waits, in order, and goes on when the adapter is back")
+{
+    adapter_options options;
+    options.breaker.failures = 1;
+    options.breaker.cool_down = 1s;
+    options.store_queue_bytes = 8 * object_bytes;
+    options.store_retries.give_up_after = 10s;
+    world w{{.adapter = options}};
+    w.l2.store_throws = true;
+    w.write("a");
+    w.write("b");
+    w.write("c");
+    CHECK(w.l2.store_calls == 1);
+    CHECK(stores(w).queued_objects == 3);
+    SUBCASE("the first is the probe")
+    {
+        w.l2.store_throws = false;
+        w.pass(1s - 1ns);
+        CHECK(w.l2.store_calls == 1);
+        w.pass(1ns);
+        CHECK(words(w.l2.stored) == "a b c");
+        CHECK(stores(w).failed_objects == 0);
+    }
+    SUBCASE("it gives up on what has waited too long")
+    {
+        w.l2.store_throws = false;
+        w.l2.stores.shut(); // the probe hangs
+        w.pass(10s - 1ns);
+        CHECK(stores(w).failed_objects == 0);
+        w.pass(1ns);
+        CHECK(stores(w).failed_objects == 2);
+        CHECK(w.l1().locked_objects == 1); // the probe's
+        w.l2.stores.open();
+        w.settle();
+        CHECK(words(w.l2.stored) == "a");
+    }
+    CHECK(w.l1().locks == 0);
+    w.close();
+}
+
+TEST_CASE("store: what could not be stored is offered again when it is wanted")
+{
+    world w{{.adapters = 2}};
+    w.l2.store_throws = true;
+    SUBCASE("read")
+    {
+        w.write("a b");
+        CHECK(stores(w).failed_objects == 2);
+        w.l2.store_throws = false;
+        (void)w.manager.read(keys("a"));
+        w.settle();
+    }
+    SUBCASE("prefetched")
+    {
+        w.write("a b");
+        w.l2.store_throws = false;
+        (void)w.run(w.prefetch("a"));
+        w.settle();
+    }
+    CHECK(words(w.l2.stored) == "a");
+    CHECK(w.l2.replaced.empty());
+    CHECK(stores(w).wanted_objects == 1);
+    (void)w.manager.read(keys("a"));
+    w.settle();
+    CHECK(stores(w).wanted_objects == 1); // once
+    CHECK(w.l1().locks == 0);
+    w.close();
+}
+
+TEST_CASE("store: second_touch stores what is read from L1 after it was written, and nothing else")
+{
+    world w{{.store_policy = "second_touch"}};
+    w.write("a b c");
+    CHECK(w.l2.store_calls == 0);
+    CHECK(stores(w).declined_objects == 3);
+    CHECK(w.l1().locks == 0);
+    SUBCASE("by a read")
+    {
+        auto held = w.manager.read(keys("a b"));
+        w.settle();
+        CHECK(words(w.l2.stored) == "a b");
+    }
+    SUBCASE("by a prefetch")
+    {
+        (void)w.run(w.prefetch("a b x"));
+        w.settle();
+        CHECK(words(w.l2.stored) == "a b");
+    }
+    SUBCASE("by being written again")
+    {
+        w.manager.erase(keys("a b"));
+        w.write("a b");
+        CHECK(words(w.l2.stored) == "a b");
+    }
+    SUBCASE("erased meanwhile, it is stored all the same: a reader had it")
+    {
+        auto held = w.manager.read(keys("a b"));
+        w.manager.erase(keys("a b"));
+        w.settle();
+        CHECK(words(w.l2.stored) == "a b");
+    }
+    CHECK(stores(w).targeted_objects == 2);
+    w.close();
+}
+
+TEST_CASE("store: what was written as new is left as it is where it is stored, what was written over replaces it")
+{
+    world w;
+    w.put("a b");
+    w.write("a");
+    CHECK(words(w.l2.replaced) == "");
+    auto lease = w.manager.reserve_write(keys("a"), w.layout, write_mode::update);
+    lease.commit();
+    w.settle();
+    CHECK(words(w.l2.replaced) == "a");
+    lease = w.manager.reserve_write(keys("b"), w.layout, write_mode::all);
+    lease.commit();
+    w.settle();
+    CHECK(words(w.l2.replaced) == "a b");
+    w.close();
+}
+
+TEST_CASE("store: a policy that throws, or answers another question, costs its batch the stores")
+{
+    struct faulty : store_policy {
+        bool throws = false;
+        std::size_t bits = 0;
+        std::size_t bitmaps = 1;
+        [[nodiscard]] std::string_view name() const noexcept override { return "faulty"; }
+        [[nodiscard]] std::vector<bitmap> select_targets(const store_candidates& candidates) override
+        {
+            if (throws)
+                throw std::runtime_error("scripted: policy");
+            return std::vector<bitmap>(bitmaps, bitmap{bits != 0 ? bits : candidates.keys.size(), true});
+        }
+    };
+    const auto policy = std::make_shared<faulty>();
+    world w{{.own_store_policy = policy}};
+    SUBCASE("it throws")
+    {
+        policy->throws = true;
+    }
+    SUBCASE("bitmaps of another size")
+    {
+        policy->bits = 3;
+    }
+    SUBCASE("bitmaps for other adapters")
+    {
+        policy->bitmaps = 2;
+    }
+    w.write("a b");
+    CHECK(stores(w).policy_errors == 1);
+    CHECK(w.l2.store_calls == 0);
+    CHECK(w.l1().locks == 0);
+    *policy = {};
+    w.write("c");
+    CHECK(words(w.l2.stored) == "c");
+    w.close();
+}
