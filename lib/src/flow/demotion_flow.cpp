@@ -71,9 +71,18 @@ asio::awaitable<void> demotion_flow::move_down(slot_ptr from, std::uint64_t obje
     const slot_ptr onto = below(*from);
     if (onto == nullptr || from->demotes() == nullptr || from->closed || depth == 0)
         co_return;
-    const auto victims = co_await lock_victims(from, objects, bytes, me);
-    if (victims.empty())
-        co_return;
+    // Usually one round: what somebody locks while it is being moved stays above, and others have to go for it.
+    constexpr int rounds = 4;
+    for (int round = 0; round < rounds; ++round) {
+        const auto victims = co_await lock_victims(from, objects, bytes, me);
+        if (victims.empty() || !co_await move_all(from, onto, victims, depth, me))
+            break;
+    }
+}
+
+asio::awaitable<bool> demotion_flow::move_all(slot_ptr from, slot_ptr onto, std::span<const stored_object> victims,
+                                              std::size_t depth, task_scope::task& me)
+{
     std::vector<object_key> keys;
     for (const stored_object& victim : victims)
         keys.push_back(victim.key);
@@ -81,6 +90,7 @@ asio::awaitable<void> demotion_flow::move_down(slot_ptr from, std::uint64_t obje
     bitmap all{victims.size(), true};
     l2_locks locks{context_, from, shared_keys, std::move(all)};
 
+    bool any = false;
     for (std::size_t begin = 0; begin < victims.size();) {
         std::size_t end = begin;
         std::uint64_t window = 0;
@@ -90,7 +100,7 @@ asio::awaitable<void> demotion_flow::move_down(slot_ptr from, std::uint64_t obje
                 break;
             window += more;
         }
-        const std::span some{victims.data() + begin, end - begin};
+        const auto some = victims.subspan(begin, end - begin);
         const bitmap below_now = co_await copy_down(from, onto, some, depth, me);
         bitmap moved{victims.size()};
         below_now.for_each_set([&](std::size_t i) { moved.set(begin + i); });
@@ -99,15 +109,17 @@ asio::awaitable<void> demotion_flow::move_down(slot_ptr from, std::uint64_t obje
         if (moved.none())
             continue;
 
+        any = true;
         l2_locks unlocked = locks.take(moved);
         co_await unlocked.give_back(me);
         if (from->closed)
-            co_return;
+            break;
         const auto gone = gather<std::vector<object_key>, object_key>(*shared_keys, moved);
         const auto timeout = from->options().lookup_timeout;
         adapter_call erasing{from, &adapter_slot::erases, breaker::permit{}, *context_.clock, timeout, me};
         (void)co_await erasing.answer(from->adapter().erase(gone), gone.size());
     }
+    co_return any;
 }
 
 asio::awaitable<std::vector<stored_object>> demotion_flow::lock_victims(slot_ptr from, std::uint64_t objects,
