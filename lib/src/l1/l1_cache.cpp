@@ -385,6 +385,8 @@ void l1_cache::land(write_lease staged, const landing& how)
                 continue;
             for (const l1_claim& claim : claims) {
                 lock(*entry, claim.pins->readers_);
+                if (entry == resident) // our own copy is new: that it came is all that this request says of it
+                    policy_->touch(*entry);
                 claim.pins->at_[claim.position] = entry;
                 claim.pins->present_.set(claim.position);
             }
@@ -415,13 +417,26 @@ read_lease l1_cache::read(std::span<const object_key> keys, std::uint32_t reader
                 break;
             held.push_back(entry);
             lock(*entry, readers);
-            unstored = unstored || entry->unstored;
+            policy_->touch(*entry);
+            unstored = unstored || entry->unstored != unstored_as::none;
         }
         if (unstored)
             wanted = take_unstored(held);
     }
     tell_wanted(std::move(wanted));
     return {shared_from_this(), std::move(held), readers};
+}
+
+bitmap l1_cache::touch(std::span<const object_key> keys)
+{
+    bitmap resident{keys.size()};
+    std::scoped_lock guard{mutex_};
+    for (std::size_t i = keys.size(); i-- > 0;)
+        if (l1_entry* entry = find(keys[i])) {
+            policy_->touch(*entry);
+            resident.set(i);
+        }
+    return resident;
 }
 
 l1_pins l1_cache::pin(std::span<const object_key> keys, std::span<const layout_run> layouts, std::uint32_t readers)
@@ -467,9 +482,10 @@ l1_cache::wanted_objects l1_cache::pin_resident(l1_pins& pins, std::span<const o
         if (entry == nullptr || entry->layout->layout != run->layout)
             return;
         lock(*entry, pins.readers_);
+        policy_->touch(*entry);
         pins.at_[i] = entry;
         pins.present_.set(i);
-        unstored = unstored || entry->unstored;
+        unstored = unstored || entry->unstored != unstored_as::none;
     });
     return unstored ? take_unstored(pins.at_) : wanted_objects{};
 }
@@ -478,18 +494,19 @@ l1_cache::wanted_objects l1_cache::take_unstored(std::span<l1_entry* const> want
 {
     wanted_objects taken;
     for (l1_entry* entry : wanted)
-        if (entry != nullptr && entry->unstored) {
-            (*entry->unstored == write_mode::new_only ? taken.written_new : taken.written_over).push_back(entry);
+        if (entry != nullptr && entry->unstored != unstored_as::none) {
+            (entry->unstored == unstored_as::written_new ? taken.written_new : taken.written_over).push_back(entry);
             lock(*entry, 1);
-            entry->unstored.reset();
+            entry->unstored = unstored_as::none;
         }
     return taken;
 }
 
 void l1_cache::offer_when_wanted(const read_lease& held, const bitmap& which, write_mode written)
 {
+    const auto as = written == write_mode::new_only ? unstored_as::written_new : unstored_as::written_over;
     std::scoped_lock guard{mutex_};
-    which.for_each_set([&](std::size_t i) { held.held_.at(i)->unstored = written; });
+    which.for_each_set([&](std::size_t i) { held.held_.at(i)->unstored = as; });
 }
 
 read_lease l1_cache::share(const l1_pins& pins, std::size_t positions)

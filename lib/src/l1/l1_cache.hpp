@@ -36,6 +36,9 @@ struct layout_run {
     memory_layout layout;
 };
 
+/// Whether an object is not stored everywhere it could be, and how it was written.
+enum class unstored_as : std::uint8_t { none, written_new, written_over };
+
 /// One object in L1.
 ///
 ///     staged ---commit---> resident <---lock / release---> read
@@ -45,15 +48,14 @@ struct layout_run {
 /// Staged: in no index, its write_lease owns it. Resident: in the index, and the eviction policy's while nobody reads
 /// it. Hidden: out of the index, freed with its last reader.
 struct l1_entry : evictable {
+    bool temporary : 1 = false;                               // freed with its last reader
+    unstored_as unstored = unstored_as::none;                 // what becomes of it once somebody wants it
+    std::uint32_t readers = 0;                                // locks
     boost::intrusive::unordered_set_member_hook<> index_hook; // linked: resident
     memory_block* memory = nullptr;
     layout_record* layout = nullptr;
-    std::uint32_t readers = 0; // locks
-    bool temporary = false;    // freed with its last reader
-    /// Set: it is not stored everywhere it could be, and will be offered for that once somebody wants it; how it was
-    /// written.
-    std::optional<write_mode> unstored;
 };
+static_assert(sizeof(l1_entry) + sizeof(memory_block) <= 144); // with its bucket, 160 bytes for each object at most
 
 /// So many locks of one object.
 struct l1_hold {
@@ -142,6 +144,8 @@ public:
 
     /// storage_manager::read(); the keys have been checked.
     [[nodiscard]] read_lease read(std::span<const object_key> keys, std::uint32_t readers);
+    /// Tells the policy that somebody wants the objects, from the last key to the first; which of them are resident.
+    bitmap touch(std::span<const object_key> keys);
     /// Locks every key that is resident under its layout; the runs cover the keys.
     [[nodiscard]] l1_pins pin(std::span<const object_key> keys, std::span<const layout_run> layouts,
                               std::uint32_t readers);

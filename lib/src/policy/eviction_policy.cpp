@@ -12,21 +12,26 @@ using eviction_list = boost::intrusive::list<
     boost::intrusive::member_hook<evictable, boost::intrusive::list_member_hook<>, &evictable::eviction_hook>,
     boost::intrusive::constant_time_size<false>>;
 
-/// Holds only what nobody reads, in order of release: picking a victim never walks past a locked object.
+/// Holds only what nobody has locked, in order of release or touch: picking a victim never walks past a locked object.
 class lru final : public eviction_policy {
 public:
-    void admit(evictable& object) noexcept override { by_release_.push_back(object); }
-    void acquire(evictable& object) noexcept override { by_release_.erase(by_release_.iterator_to(object)); }
-    void release(evictable& object) noexcept override { by_release_.push_back(object); }
+    void admit(evictable& object) noexcept override { by_use_.push_back(object); }
+    void acquire(evictable& object) noexcept override { by_use_.erase(by_use_.iterator_to(object)); }
+    void release(evictable& object) noexcept override { by_use_.push_back(object); }
     void forget(evictable& object) noexcept override
     {
         if (object.eviction_hook.is_linked())
             acquire(object);
     }
-    [[nodiscard]] evictable* victim() noexcept override { return by_release_.empty() ? nullptr : &by_release_.front(); }
+    void touch(evictable& object) noexcept override
+    {
+        if (object.eviction_hook.is_linked()) // else its release will be its latest use
+            by_use_.splice(by_use_.end(), by_use_, by_use_.iterator_to(object));
+    }
+    [[nodiscard]] evictable* victim() noexcept override { return by_use_.empty() ? nullptr : &by_use_.front(); }
 
 private:
-    eviction_list by_release_; // the earliest first
+    eviction_list by_use_; // the earliest first
 };
 
 class no_eviction final : public eviction_policy {
