@@ -32,6 +32,8 @@ void check_config(const config& cfg)
         reject("eviction.high_watermark", high, "more than 0, at most 1");
     if (!(low >= 0 && low <= high))
         reject("eviction.low_watermark", low, fmt::format("0 to eviction.high_watermark, which is {}", high));
+    if (!(cfg.pinned_limit >= 0 && cfg.pinned_limit <= 1))
+        reject("pinned_limit", cfg.pinned_limit, "0 to 1");
     if (cfg.prefetch == nullptr)
         throw std::invalid_argument("prefetch is null; expected a prefetch_policy");
     if (cfg.store == nullptr)
@@ -147,6 +149,7 @@ engine::engine(asio::any_io_executor executor, const config& cfg)
       chain{context, room, [this] { return stores.holds_memory(); }, cfg},
       eviction{context, share_of(cfg.l1.capacity_bytes, cfg.eviction.low_watermark)},
       ledger{context.l1},
+      pins{context, share_of(cfg.l1.capacity_bytes, cfg.pinned_limit)},
       close_timeout_{cfg.close_timeout},
       closed_{executor}
 {
@@ -220,6 +223,16 @@ lookup_state::~lookup_state()
 {
     if (run != nullptr)
         asio::dispatch(owner->context.executor, [owner = owner, gone = std::move(run)] {});
+}
+
+bitmap engine::pin(std::span<const object_key> keys, clock::time_point until)
+{
+    check_keys("pin", keys);
+    check_deadline("pin", until);
+    bitmap pinned;
+    if (!refusing_ && pins.pin(keys, until, pinned))
+        asio::post(context.executor, [self = shared_from_this()] { self->pins.set_alarm(); });
+    return pinned.size() == keys.size() ? pinned : bitmap{keys.size()};
 }
 
 // ---- adapters --------------------------------------------------------------------------------------------------
@@ -306,6 +319,8 @@ asio::awaitable<void> engine::shut_down()
         (void)co_await context.idle(context.clock->now() + close_timeout_);
     }
     ledger.release_all();
+    pins.unpin_all();
+    pins.set_alarm();
     context.l1->close();
     stores.stop(); // what was committed meanwhile
     adapter_list quiet;
@@ -345,6 +360,8 @@ void engine::abandon()
         self->context.stop();
         self->stores.stop();
         self->context.tasks.cancel_all();
+        self->pins.unpin_all();
+        self->pins.set_alarm();
         self->context.clock->rest();
     });
 }

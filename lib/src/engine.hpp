@@ -2,6 +2,7 @@
 
 #include "flow/eviction_flow.hpp"
 #include "flow/flow_context.hpp"
+#include "flow/pin_table.hpp"
 #include "flow/prefetch_chain.hpp"
 #include "flow/room_queue.hpp"
 #include "flow/store_flow.hpp"
@@ -46,6 +47,7 @@ public:
     asio::awaitable<void> close();
 
     adapter_id add_adapter(std::unique_ptr<l2_adapter> adapter, adapter_options options); // any thread
+    bitmap pin(std::span<const object_key> keys, clock::time_point until);                // any thread
     [[nodiscard]] engine_status status() const;                                           // any thread
     void abandon();                                                                       // any thread
 
@@ -64,6 +66,7 @@ public:
     prefetch_chain chain;
     eviction_flow eviction;
     key_ledger ledger; // any thread
+    pin_table pins;    // any thread
 
 private:
     enum class life { open, closing, closed };

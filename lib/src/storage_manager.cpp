@@ -87,14 +87,34 @@ void storage_manager::finish_read(std::span<const object_key> keys, std::uint32_
     engine_->ledger.finish_read(keys, n);
 }
 
+bitmap storage_manager::pin(std::span<const object_key> keys, clock::time_point until)
+{
+    return engine_->pin(keys, until);
+}
+
+bitmap storage_manager::unpin(std::span<const object_key> keys)
+{
+    detail::check_keys("unpin", keys);
+    return engine_->pins.unpin(keys);
+}
+
+bitmap storage_manager::touch(std::span<const object_key> keys)
+{
+    detail::check_keys("touch", keys);
+    return engine_->context.l1->touch(keys);
+}
+
 bitmap storage_manager::erase(std::span<const object_key> keys)
 {
     detail::check_keys("erase", keys);
+    engine_->pins.forget(keys);
     return engine_->context.l1->erase(keys);
 }
 
 std::size_t storage_manager::clear(clear_mode mode)
 {
+    if (mode == clear_mode::force)
+        engine_->pins.unpin_all();
     return engine_->context.l1->clear(mode);
 }
 

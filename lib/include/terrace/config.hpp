@@ -49,6 +49,7 @@ struct config {
     std::shared_ptr<const prefetch_policy> prefetch = prefetch_policy::make("default"); ///< or a user's own
     std::shared_ptr<store_policy> store = store_policy::make("default");                ///< or a user's own
 
+    double pinned_limit = 0.5; ///< the share of L1 that pin() may hold; in [0, 1]
     prefetch_limits_config prefetch_limits = {};
     late_load_policy late_loads = late_load_policy::admit;
 

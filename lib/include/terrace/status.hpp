@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <terrace/l2_adapter.hpp>
@@ -20,7 +21,9 @@ struct l1_status {
     std::uint64_t resident_objects = 0;
     std::uint64_t staged_objects = 0;
     std::uint64_t locked_objects = 0;
-    std::uint64_t locks = 0; ///< one for each reader of each object
+    std::uint64_t locks = 0;          ///< one for each reader of each object
+    std::uint64_t pinned_objects = 0; ///< by pin(); they are among the locked ones
+    std::uint64_t pinned_bytes = 0;
 
     std::uint64_t committed_objects = 0;
     std::uint64_t discarded_objects = 0; ///< staged and never committed, or committed after another writer
@@ -93,5 +96,9 @@ struct engine_status {
     std::vector<adapter_entry> adapters; ///< in order of index
     std::uint64_t internal_errors = 0;   ///< exceptions that escaped the engine's own tasks: to be reported as a bug
 };
+
+/// The same as a JSON object: a member for each field, by its name; health and reasons as words.
+/// indent  spaces to a level; negative: all on one line
+[[nodiscard]] std::string to_json(const engine_status& status, int indent = -1);
 
 } // namespace terrace

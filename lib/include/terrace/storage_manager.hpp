@@ -103,6 +103,16 @@ public:
     /// fewer are held of any of them.
     void finish_read(std::span<const object_key> keys, std::uint32_t n = 1);
 
+    /// Keeps what is resident of the keys in L1 until `until`, which is in the future of the engine's clock, or until
+    /// unpin(), erase() or clear_mode::force. Pinned again, it stays for the longer of the two; what replaces it is
+    /// pinned in its place. Bit i: key i is pinned; clear: it is not resident, or config::pinned_limit is reached.
+    bitmap pin(std::span<const object_key> keys, clock::time_point until);
+    /// Bit i: key i was pinned.
+    bitmap unpin(std::span<const object_key> keys);
+
+    /// Marks as used just now, the tail before the head, without reading. Bit i: key i is resident.
+    bitmap touch(std::span<const object_key> keys);
+
     /// Removes from L1; L2 keeps its copies. What is being read is hidden at once and freed at its last release.
     /// Bit i: key i was resident.
     bitmap erase(std::span<const object_key> keys);

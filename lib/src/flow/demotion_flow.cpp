@@ -90,7 +90,7 @@ asio::awaitable<bool> demotion_flow::move_all(slot_ptr from, slot_ptr onto, std:
     bitmap all{victims.size(), true};
     l2_locks locks{context_, from, shared_keys, std::move(all)};
 
-    bool any = false;
+    bool all_moved = true;
     for (std::size_t begin = 0; begin < victims.size();) {
         std::size_t end = begin;
         std::uint64_t window = 0;
@@ -106,10 +106,10 @@ asio::awaitable<bool> demotion_flow::move_all(slot_ptr from, slot_ptr onto, std:
         below_now.for_each_set([&](std::size_t i) { moved.set(begin + i); });
         context_.counters.failed_demotions += some.size() - below_now.count();
         begin = end;
+        all_moved = all_moved && below_now.all();
         if (moved.none())
             continue;
 
-        any = true;
         l2_locks unlocked = locks.take(moved);
         co_await unlocked.give_back(me);
         if (from->closed)
@@ -119,7 +119,7 @@ asio::awaitable<bool> demotion_flow::move_all(slot_ptr from, slot_ptr onto, std:
         adapter_call erasing{from, &adapter_slot::erases, breaker::permit{}, *context_.clock, timeout, me};
         (void)co_await erasing.answer(from->adapter().erase(gone), gone.size());
     }
-    co_return any;
+    co_return all_moved;
 }
 
 asio::awaitable<std::vector<stored_object>> demotion_flow::lock_victims(slot_ptr from, std::uint64_t objects,

@@ -47,7 +47,7 @@ private:
                                     task_scope::task& me);
     asio::awaitable<std::vector<stored_object>> lock_victims(slot_ptr from, std::uint64_t objects, std::uint64_t bytes,
                                                              task_scope::task& me);
-    /// Copies them down and removes them above; false if none could be copied.
+    /// Copies them down and removes them above; false if some could not be copied.
     asio::awaitable<bool> move_all(slot_ptr from, slot_ptr onto, std::span<const stored_object> victims,
                                    std::size_t depth, task_scope::task& me);
     /// Which of them are below now.

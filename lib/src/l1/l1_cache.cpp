@@ -129,8 +129,26 @@ void l1_cache::hide(l1_entry& entry) noexcept
     policy_->forget(entry);
     index_.erase(index_.iterator_to(entry));
     --counts_.resident_objects;
-    if (entry.readers == 0)
+    if (entry.pinned)
+        drop_pin(entry); // and frees it, if that was the last lock
+    else if (entry.readers == 0)
         free(entry);
+}
+
+void l1_cache::set_pin(l1_entry& entry)
+{
+    entry.pinned = true;
+    ++counts_.pinned_objects;
+    counts_.pinned_bytes += allocator_.size_bytes(*entry.memory);
+    lock(entry, 1);
+}
+
+void l1_cache::drop_pin(l1_entry& entry)
+{
+    entry.pinned = false;
+    --counts_.pinned_objects;
+    counts_.pinned_bytes -= allocator_.size_bytes(*entry.memory);
+    unlock(entry, 1);
 }
 
 void l1_cache::free(l1_entry& entry) noexcept
@@ -328,9 +346,12 @@ void l1_cache::commit(std::vector<slot>& slots, write_mode mode, const bitmap* f
                 discard(*entry);
                 continue;
             }
+            const bool pinned = resident != nullptr && resident->pinned;
             if (resident != nullptr)
                 hide(*resident); // its readers keep it
             publish(*entry);
+            if (pinned)
+                set_pin(*entry);
             ++counts_.committed_objects;
             if (store) {
                 lock(*entry, 1);
@@ -579,6 +600,37 @@ read_lease l1_cache::to_lease(l1_pins pins)
     return {std::move(pins.l1_), std::move(pins.at_), pins.readers_};
 }
 
+// ---- protecting ------------------------------------------------------------------------------------------------
+
+bitmap l1_cache::protect(std::span<const object_key> keys, std::uint64_t limit_bytes)
+{
+    bitmap protected_now{keys.size()};
+    std::scoped_lock guard{mutex_};
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        l1_entry* entry = closed_ ? nullptr : find(keys[i]);
+        if (entry == nullptr)
+            continue;
+        if (!entry->pinned) {
+            if (counts_.pinned_bytes + allocator_.size_bytes(*entry->memory) > limit_bytes)
+                continue;
+            set_pin(*entry);
+        }
+        protected_now.set(i);
+    }
+    return protected_now;
+}
+
+void l1_cache::unprotect(std::span<const object_key> keys)
+{
+    {
+        std::scoped_lock guard{mutex_};
+        for (std::size_t i = keys.size(); i-- > 0;) // a chain's tail first
+            if (l1_entry* entry = find(keys[i]); entry != nullptr && entry->pinned)
+                drop_pin(*entry);
+    }
+    tell_room();
+}
+
 // ---- removing --------------------------------------------------------------------------------------------------
 
 bitmap l1_cache::erase(std::span<const object_key> keys)
@@ -694,13 +746,17 @@ void l1_cache::check() const
     std::uint64_t resident_bytes = 0;
     std::uint64_t locks = 0;
     std::uint64_t locked = 0;
+    std::uint64_t pinned = 0;
     for (const l1_entry& entry : index_) {
         resident_bytes += allocator_.size_bytes(*entry.memory);
         locks += entry.readers;
         locked += entry.readers != 0;
         TERRACE_ASSERT(!entry.temporary || entry.readers != 0); // nobody would free it
+        TERRACE_ASSERT(!entry.pinned || entry.readers != 0);
+        pinned += entry.pinned;
     }
     TERRACE_ASSERT(index_.size() == counts_.resident_objects);
+    TERRACE_ASSERT(pinned == counts_.pinned_objects);
     TERRACE_ASSERT(locks <= counts_.locks && locked <= counts_.locked_objects); // the rest is hidden
     TERRACE_ASSERT(resident_bytes + counts_.staged_bytes <= allocator_.used_bytes());
 }

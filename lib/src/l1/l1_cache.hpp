@@ -49,6 +49,7 @@ enum class unstored_as : std::uint8_t { none, written_new, written_over };
 /// it. Hidden: out of the index, freed with its last reader.
 struct l1_entry : evictable {
     bool temporary : 1 = false;                               // freed with its last reader
+    bool pinned : 1 = false;                                  // one of the locks is protect()'s
     unstored_as unstored = unstored_as::none;                 // what becomes of it once somebody wants it
     std::uint32_t readers = 0;                                // locks
     boost::intrusive::unordered_set_member_hook<> index_hook; // linked: resident
@@ -178,6 +179,12 @@ public:
     /// copy that became resident meanwhile. One step, of which the store flow hears nothing.
     void land(write_lease staged, const landing& how);
 
+    /// Locks what is resident of these, once however often it is called, until unprotect(), erase() or a clear by
+    /// force. What replaces a protected object is protected in its place. Bit i: key i is protected; clear: it is not
+    /// resident, or more than `limit_bytes` would be.
+    bitmap protect(std::span<const object_key> keys, std::uint64_t limit_bytes);
+    void unprotect(std::span<const object_key> keys);
+
     bitmap erase(std::span<const object_key> keys);
     /// Erases what `held` has of these objects, unless they have been replaced meanwhile.
     void erase_held(const read_lease& held, const bitmap& which);
@@ -261,6 +268,8 @@ private:
     void free(l1_entry& entry) noexcept;
     void unstage(l1_entry& entry) noexcept;
     void discard(l1_entry& entry) noexcept; // and counts it
+    void set_pin(l1_entry& entry);
+    void drop_pin(l1_entry& entry);
     void lock(l1_entry& entry, std::uint32_t readers) noexcept;
     void unlock(l1_entry& entry, std::uint32_t readers);
     [[nodiscard]] wanted_objects pin_resident(l1_pins& pins, std::span<const object_key> keys,
