@@ -1,0 +1,46 @@
+#include "support/world.hpp"
+
+#include <nlohmann/json.hpp>
+
+using namespace terrace;
+using namespace terrace::test;
+
+TEST_CASE("status: its JSON has each number under its name")
+{
+    world w{{.adapters = 2, .store_policy = "tiered"}};
+    w.write("a b c");
+    auto held = w.manager.read(keys("a"));
+    const engine_status status = w.manager.status();
+    const auto json = nlohmann::json::parse(to_json(status));
+    CHECK(json.size() == 5);
+    CHECK(json["l1"]["capacity_bytes"] == 8 * object_bytes);
+    CHECK(json["l1"]["resident_objects"] == 3);
+    CHECK(json["l1"]["locks"] == 1);
+    CHECK(json["store"]["stored_objects"] == 3);
+    CHECK(json["store"]["stored_bytes"] == 3 * object_bytes);
+    CHECK(json["prefetch"]["requests"] == 0);
+    CHECK(json["internal_errors"] == 0);
+    REQUIRE(json["adapters"].size() == 2);
+    CHECK(json["adapters"][0]["id"] == 1);
+    CHECK(json["adapters"][0]["name"] == "scripted:");
+    CHECK(json["adapters"][0]["health"] == "healthy");
+    CHECK(json["adapters"][0]["stores"] == 1);
+    CHECK(json["adapters"][0]["objects"] == 3);
+    CHECK(json["adapters"][1]["stores"] == 0);
+    held = {};
+    w.close();
+}
+
+TEST_CASE("status: its JSON is one line, or indented, and holds whatever an adapter says")
+{
+    engine_status status;
+    status.adapters.emplace_back().self.problem = "a \"quoted\"\nline \xff";
+    status.adapters.back().health = adapter_health::failed;
+    const std::string line = to_json(status);
+    CHECK(line.find('\n') == std::string::npos);
+    const auto json = nlohmann::json::parse(line);
+    CHECK(json["adapters"][0]["problem"] == "a \"quoted\"\nline \xef\xbf\xbd");
+    CHECK(json["adapters"][0]["health"] == "failed");
+    CHECK(nlohmann::json::parse(to_json(status, 2)) == json);
+    CHECK(to_json(status, 2).starts_with("{\n  \"l1\": {\n    \"capacity_bytes\": 0,\n"));
+}
