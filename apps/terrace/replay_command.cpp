@@ -35,6 +35,7 @@ struct arguments {
     std::string prefill_rate = "10000";
     std::string prefetch_policy = "default";
     std::string store_policy = "default";
+    std::string eviction = "lru";
     std::string json;
     bool verify = false;
     bool prefault = false;
@@ -63,6 +64,9 @@ config engine_config(const arguments& args, std::uint64_t object_bytes)
     engine.l1.prefault = args.prefault ? prefault_mode::at_start : prefault_mode::on_demand;
     engine.prefetch = parse_option("--prefetch-policy", args.prefetch_policy, prefetch_policy::make);
     engine.store = parse_option("--store-policy", args.store_policy, store_policy::make);
+    (void)parse_option("--eviction", args.eviction,
+                       [](const std::string& name) { return eviction_policy::make(name); });
+    engine.eviction.policy = args.eviction;
     return engine;
 }
 
@@ -164,6 +168,9 @@ void add_replay(CLI::App& app, command& chosen)
     sub->add_option("--store-policy", args->store_policy,
                     "default, skip_l1 (drop from L1 what was stored), second_touch, write_budget or "
                     "tiered (to the first adapter, and onward what that evicts)")
+        ->type_name("POLICY")
+        ->capture_default_str();
+    sub->add_option("--eviction", args->eviction, "what leaves L1 first: lru, s3fifo, isolated_lru or none")
         ->type_name("NAME")
         ->capture_default_str();
     sub->add_flag("--verify", args->verify, "derive each object's bytes from its key, and check all that is read back");

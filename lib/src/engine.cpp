@@ -216,7 +216,8 @@ asio::awaitable<write_lease> engine::reserve_write_when_free(std::vector<object_
     };
     const bool never_fits = keys.size() > l1.capacity_bytes() / l1.rounded(layout.size_bytes());
     std::function<bool()> worth_waiting = [&l1, never_fits] { return !never_fits && l1.anything_held(); };
-    co_return co_await room.reserve(std::move(attempt), std::move(worth_waiting), deadline);
+    const std::uint64_t bytes = keys.size() * l1.rounded(layout.size_bytes());
+    co_return co_await room.reserve(std::move(attempt), bytes, std::move(worth_waiting), deadline);
 }
 
 lookup_state::~lookup_state()

@@ -89,19 +89,6 @@ constexpr std::array self_fields{
 
 #undef TERRACE_FIELD
 
-std::string_view to_string(adapter_health health)
-{
-    switch (health) {
-    case adapter_health::healthy:
-        return "healthy";
-    case adapter_health::degraded:
-        return "degraded";
-    case adapter_health::failed:
-        return "failed";
-    }
-    return "unknown";
-}
-
 json to_object(const adapter_entry& entry)
 {
     json object{

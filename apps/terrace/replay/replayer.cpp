@@ -59,7 +59,7 @@ std::uint64_t peak_rss_bytes()
 
 std::uint64_t replay_outcome::dropped_objects() const noexcept
 {
-    return refused_objects + engine.store.dropped_objects;
+    return refused_objects + engine.store.dropped_objects + engine.store.refused_objects;
 }
 
 std::uint64_t replay_outcome::corrupt_objects() const noexcept

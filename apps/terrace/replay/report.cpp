@@ -67,19 +67,6 @@ std::string share(std::uint64_t part, std::uint64_t whole)
     return fmt::format("{:<12} {:.2f} %", grouped(part), 100 * ratio(part, whole));
 }
 
-std::string_view to_string(adapter_health health)
-{
-    switch (health) {
-    case adapter_health::healthy:
-        return "healthy";
-    case adapter_health::degraded:
-        return "degraded";
-    case adapter_health::failed:
-        return "failed";
-    }
-    return "unknown";
-}
-
 std::string adapter_line(std::size_t index, const adapter_entry& a)
 {
     const auto capacity =
@@ -92,6 +79,7 @@ std::string adapter_line(std::size_t index, const adapter_entry& a)
             line += fmt::format(", {} {}", grouped(n), what);
     };
     mention(a.self.evicted_objects, "evicted");
+    mention(a.self.kept_objects, "there already");
     mention(a.self.corrupt_objects, "corrupt");
     mention(a.self.failed_stores, "not stored");
     mention(a.errors, "calls failed");
@@ -126,6 +114,7 @@ nlohmann::ordered_json to_json(const replay_outcome& o)
         {"ttft_ms",
          {{"with_cache", mean_ms(o.ttft_with_cache, o)}, {"without_cache", mean_ms(o.ttft_without_cache, o)}}},
         {"errors", o.errors()},
+        {"engine", nlohmann::ordered_json::parse(to_json(o.engine))},
     };
 }
 
@@ -149,6 +138,12 @@ std::string to_table(const replay_outcome& o, double tokens_per_second)
     row("stored to L2", fmt::format("{}, {} objects, done {} after the last request",
                                     traffic(e.store.stored_bytes, o.elapsed + o.draining),
                                     grouped(e.store.stored_objects), shown(o.draining)));
+    const auto row_unless_none = [&](std::string_view name, std::uint64_t objects) {
+        if (objects != 0)
+            row(name, fmt::format("{} objects", grouped(objects)));
+    };
+    row_unless_none("  declined by policy", e.store.declined_objects);
+    row_unless_none("  moved down a tier", e.store.demoted_objects);
     row("memory peak", fmt::format("L1 {} of {}, process {}", format_bytes(e.l1.peak_used_bytes),
                                    format_bytes(e.l1.capacity_bytes), format_bytes(o.peak_rss_bytes)));
     row("time to first token",

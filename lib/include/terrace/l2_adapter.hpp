@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <terrace/bitmap.hpp>
@@ -85,6 +86,9 @@ enum class adapter_health : std::uint8_t {
     degraded, ///< works, with errors lately
     failed,   ///< every call fails
 };
+
+/// The enumerator's name.
+[[nodiscard]] std::string_view to_string(adapter_health health) noexcept;
 
 /// What a store says of itself. Plain numbers: safe to copy, cheap to take.
 class adapter_status {

@@ -80,7 +80,8 @@ public:
 
     // ---- L1 ----
 
-    /// Stages memory for the keys, evicting as needed. Keys are served in order; see l1_error for those that fail.
+    /// Stages memory for the keys, evicting as needed, but for what those need who wait for memory: theirs is the first
+    /// turn. Keys are served in order; see l1_error for those that fail.
     /// A key twice in the batch, an empty key or an empty layout: std::invalid_argument.
     [[nodiscard]] write_lease reserve_write(std::span<const object_key> keys, const memory_layout& layout,
                                             write_mode mode = write_mode::new_only);

@@ -447,8 +447,11 @@ asio::awaitable<write_lease> prefetch_chain::reserve(const prefetch_run& run, co
     auto until = context_.clock->now() + room_timeout_;
     if (run.deadline)
         until = std::min<clock::time_point>(until, *run.deadline);
+    std::uint64_t bytes = 0;
+    for (std::size_t i = 0, at = 0; i < layouts.size(); at = layouts[i++].end)
+        bytes += (layouts[i].end - at) * context_.l1->rounded(layouts[i].layout.size_bytes());
     room_queue::attempt again = attempt;
-    co_return co_await room_.reserve(std::move(again), stores_hold_memory_, until);
+    co_return co_await room_.reserve(std::move(again), bytes, stores_hold_memory_, until);
 }
 
 asio::awaitable<void> prefetch_chain::load_from(std::shared_ptr<load_flight> flight, l2_locks locks,

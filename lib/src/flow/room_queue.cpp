@@ -2,8 +2,8 @@
 
 namespace terrace {
 
-asio::awaitable<write_lease> room_queue::reserve(attempt try_reserve, std::function<bool()> worth_waiting,
-                                                 clock::time_point deadline)
+asio::awaitable<write_lease> room_queue::reserve(attempt try_reserve, std::uint64_t bytes,
+                                                 std::function<bool()> worth_waiting, clock::time_point deadline)
 {
     using on_shortage = l1_cache::on_shortage;
     place me{*this};
@@ -16,12 +16,14 @@ asio::awaitable<write_lease> room_queue::reserve(attempt try_reserve, std::funct
     while (true) {
         context_.throw_if_stopping();
         if (me.first()) {
+            context_.l1->promise(0);
             context_.l1->ask_for_room(); // before the attempt: what is released from here on is told
             auto lease = try_reserve(on_shortage::give_up);
             if (!lease && (late || !worth_waiting()))
                 lease = try_reserve(on_shortage::keep_leading);
             if (lease)
                 co_return std::move(*lease);
+            context_.l1->promise(bytes);
         } else if (late) {
             auto lease = try_reserve(on_shortage::keep_leading);
             co_return std::move(*lease);

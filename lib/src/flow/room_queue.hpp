@@ -3,6 +3,7 @@
 #include "flow/flow_context.hpp"
 
 #include <boost/intrusive/list.hpp>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <span>
@@ -23,12 +24,13 @@ public:
     using attempt = std::function<std::optional<write_lease>(l1_cache::on_shortage)>;
 
     /// Tries until it succeeds whole, `deadline` passes, or worth_waiting() says that no memory will be released; then
-    /// once more, for what there is.
+    /// once more, for what there is. While it is the first in line, nobody who does not wait gets the memory it needs.
     ///
     /// try_reserve  reserves with the given behaviour on shortage
+    /// bytes        that this takes at most
     /// Cancelled    operation_aborted; nothing is reserved
     /// Errors       errc::closed when the engine stops
-    asio::awaitable<write_lease> reserve(attempt try_reserve, std::function<bool()> worth_waiting,
+    asio::awaitable<write_lease> reserve(attempt try_reserve, std::uint64_t bytes, std::function<bool()> worth_waiting,
                                          clock::time_point deadline);
 
     /// Memory has become free or evictable.
@@ -40,6 +42,8 @@ private:
         explicit place(room_queue& q) : queue{q}, turn{q.context_} { queue.line_.push_back(*this); }
         ~place()
         {
+            if (first())
+                queue.context_.l1->promise(0);
             queue.line_.erase(queue.line_.iterator_to(*this));
             queue.wake_first(); // pass the turn on
         }

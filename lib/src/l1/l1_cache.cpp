@@ -85,6 +85,9 @@ l1_error l1_cache::stage(slot& s, const memory_layout& layout, bool temporary)
         return l1_error::closed;
     if (allocator_.rounded(layout.size_bytes()) > allocator_.capacity_bytes())
         return l1_error::larger_than_l1;
+    if (const std::uint64_t promised = promised_bytes_;
+        promised != 0 && promised + allocator_.rounded(layout.size_bytes()) > room_after_eviction())
+        return l1_error::out_of_memory;
     layout_record& of = record(layout);
     ++of.objects; // now, since evicting the last other object of this layout must not take the record along
     memory_block* memory = allocator_.allocate(layout.size_bytes());

@@ -195,6 +195,8 @@ public:
     bool evict_down_to(std::uint64_t target_bytes, std::size_t most);
     void eviction_done() noexcept { under_pressure_ = false; }
 
+    /// Leaves so much of what is free or evictable to whoever takes the promise back, by promise(0), and reserves then.
+    void promise(std::uint64_t bytes) noexcept { promised_bytes_ = bytes; }
     /// on_room() will be called for whatever becomes free or evictable from now on, once.
     void ask_for_room() noexcept { room_wanted_ = true; }
     /// Whether anything is staged or locked, that is, whether there is anything to wait for.
@@ -301,6 +303,7 @@ private:
     l1_status counts_;                               // all but what the allocator knows
     bool closed_ = false;
 
+    std::atomic<std::uint64_t> promised_bytes_ = 0;
     std::atomic<bool> commits_wanted_ = false;
     std::atomic<bool> room_wanted_ = false;
     std::atomic<bool> under_pressure_ = false;

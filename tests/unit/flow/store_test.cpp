@@ -294,11 +294,11 @@ TEST_CASE("store: who waits for room is served in order of arrival, whatever wou
         CHECK(first.was_aborted());
         CHECK(second.take().leading() == 1);
     }
-    SUBCASE("the second's deadline passes before its turn comes: it is answered with what there is")
+    SUBCASE("the second's deadline passes before its turn comes: it is answered with what the first does not need")
     {
         w.pass(1s);
         REQUIRE(second.done());
-        CHECK(second.take().leading() == 1);
+        CHECK(second.take().ok(0) == l1_error::out_of_memory);
         CHECK_FALSE(first.done());
         w.l2.stores.open();
         w.settle();
@@ -419,5 +419,38 @@ TEST_CASE("store: a deadline in the past is refused at the door")
     auto late = w.start(w.manager.reserve_write_when_free(keys("a"), w.layout, w.time->now()));
     CHECK_THROWS_WITH_AS(late.take(), doctest::Contains("the deadline passed 0 ns ago"), std::invalid_argument);
     CHECK(w.l1().staged_objects == 0);
+    w.close();
+}
+
+TEST_CASE("store: who does not wait gets nothing of what the first in line needs")
+{
+    adapter_options one_object = without_retries();
+    one_object.store_window_bytes = object_bytes;
+    one_object.stores_in_flight = 1;
+    world w{{.l1_objects = 4, .adapter = one_object}};
+    w.l2.stores.shut();
+    w.write("a b c d");
+    auto waiting = w.start(w.manager.reserve_write_when_free(keys("p q"), w.layout, w.time->now() + 1h));
+    w.l2.stores.let_one_pass();
+    w.settle();
+    CHECK(w.manager.reserve_write(keys("x"), w.layout).ok(0) == l1_error::out_of_memory);
+    w.l2.stores.let_one_pass();
+    w.settle();
+    auto lease = waiting.take();
+    CHECK(lease.leading() == 2);
+    w.l2.stores.let_one_pass();
+    w.settle();
+    CHECK(w.manager.reserve_write(keys("x"), w.layout).ok(0) == l1_error::none);
+    SUBCASE("nor does what it has left behind stand in the way")
+    {
+        auto second = w.start(w.manager.reserve_write_when_free(keys("p2 q2"), w.layout, w.time->now() + 1h));
+        CHECK(w.manager.reserve_write(keys("x"), w.layout).ok(0) == l1_error::out_of_memory);
+        second.cancel();
+        w.settle();
+        CHECK(w.manager.reserve_write(keys("x"), w.layout).ok(0) == l1_error::none);
+    }
+    w.l2.stores.open();
+    lease = {};
+    w.settle();
     w.close();
 }
