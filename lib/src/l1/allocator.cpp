@@ -9,13 +9,9 @@ namespace terrace {
 
 allocator::allocator(std::uint64_t capacity_bytes, std::uint32_t alignment_bytes)
     : alignment_{alignment_bytes},
-      capacity_{capacity_bytes / alignment_bytes * alignment_bytes},
       shift_{static_cast<std::uint32_t>(std::countr_zero(alignment_bytes))}
 {
-    if (capacity_ != 0) {
-        first_ = &blocks_.make();
-        put_into_bin(*first_);
-    }
+    grow(capacity_bytes);
 }
 
 allocator::~allocator()
@@ -106,6 +102,8 @@ memory_block* allocator::allocate(std::uint64_t bytes)
         rest.after = block->after;
         if (rest.after != nullptr)
             rest.after->before = &rest;
+        else
+            last_ = &rest;
         block->after = &rest;
         put_into_bin(rest);
     } else {
@@ -121,6 +119,8 @@ void allocator::absorb_next(memory_block& block) noexcept
     block.after = next.after;
     if (block.after != nullptr)
         block.after->before = &block;
+    else
+        last_ = &block;
     blocks_.destroy(next);
 }
 
@@ -139,6 +139,24 @@ void allocator::free(memory_block& block) noexcept
         absorb_next(*merged);
     }
     put_into_bin(*merged);
+}
+
+void allocator::grow(std::uint64_t bytes)
+{
+    const std::uint64_t more = bytes & ~(alignment_ - 1);
+    if (more == 0)
+        return;
+    if (last_ != nullptr && last_->bin_hook.is_linked()) {
+        take_from_bin(*last_); // under its old size
+    } else {
+        memory_block& added = blocks_.make(); // may throw: nothing has changed yet
+        added.offset = capacity_;
+        added.before = last_;
+        (last_ != nullptr ? last_->after : first_) = &added;
+        last_ = &added;
+    }
+    capacity_ += more;
+    put_into_bin(*last_);
 }
 
 std::uint64_t allocator::largest_free_bytes() const noexcept
@@ -172,6 +190,7 @@ void allocator::check() const
         expected_offset += size_bytes(*block);
         before = block;
     }
+    TERRACE_ASSERT(before == last_);
     TERRACE_ASSERT(expected_offset == capacity_);
     TERRACE_ASSERT(allocated == used_);
     std::size_t in_bins = 0;

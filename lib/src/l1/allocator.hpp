@@ -17,7 +17,7 @@ struct memory_block {
     // The size is where the next block starts less the offset: see allocator::size_bytes().
 };
 
-/// Divides a range of memory it never touches: all bookkeeping is outside.
+/// Divides a range of memory it never touches: all bookkeeping is outside. The range can grow at its end.
 ///
 /// Two-level segregated fit: sizes fall into bins spaced like floating-point numbers, 16 to each power of two, and two
 /// levels of bit masks find the first bin that surely fits. Freed blocks merge with their neighbours. Allocating and
@@ -36,6 +36,10 @@ public:
     /// A block of at least `bytes`, or null if no free block is large enough. bytes >= 1.
     [[nodiscard]] memory_block* allocate(std::uint64_t bytes);
     void free(memory_block& block) noexcept;
+
+    /// Adds to the end of the range, in multiples of the alignment; a free last block becomes larger. What is past the
+    /// last multiple stays unused for good, so that only the last growth may be of another size.
+    void grow(std::uint64_t bytes);
 
     /// What allocating `bytes` takes from the range.
     [[nodiscard]] std::uint64_t rounded(std::uint64_t bytes) const noexcept
@@ -72,10 +76,11 @@ private:
     void absorb_next(memory_block& block) noexcept;
 
     std::uint64_t alignment_;
-    std::uint64_t capacity_;
+    std::uint64_t capacity_ = 0;
     std::uint64_t used_ = 0;
     std::uint32_t shift_; // log2 of the alignment
     memory_block* first_ = nullptr;
+    memory_block* last_ = nullptr; // by address; null as long as the range is empty
     slab<memory_block> blocks_;
     std::uint64_t powers_in_use_ = 0;                  // bit p: a bin of power p has a block
     std::array<std::uint32_t, powers> subs_in_use_{};  // bit s: the bin (p, s) has a block
