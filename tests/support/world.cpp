@@ -14,7 +14,7 @@ config make_config(const world_options& options, std::shared_ptr<clock> time)
 {
     config cfg;
     cfg.l1.capacity_bytes = options.l1_objects * object_bytes;
-    cfg.l1.huge_pages = false;
+    cfg.l1.huge_pages = huge_page_mode::off;
     cfg.prefetch = prefetch_policy::make(options.prefetch_policy);
     cfg.store =
         options.own_store_policy != nullptr ? options.own_store_policy : store_policy::make(options.store_policy);

@@ -2,29 +2,93 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
 
 #include <terrace/l1_config.hpp>
+#include <terrace/memory_hook.hpp>
 
 namespace terrace {
 
-/// One mapping of anonymous memory, which is L1. It starts at a huge page and is mapped once, for as long as it lives:
-/// finding the memory anew costs the host up to seconds for each GiB.
-class arena {
+/// Address space that starts at a huge page. It is not accessible until something is mapped over it; its owner's end
+/// unmaps that as well.
+class address_range {
 public:
-    /// Throws std::system_error if the address space or, with prefault_mode::at_start, the memory cannot be had.
-    explicit arena(const l1_config& cfg);
-    ~arena();
-    arena(const arena&) = delete;
-    arena& operator=(const arena&) = delete;
+    /// Throws std::system_error if it cannot be had.
+    explicit address_range(std::uint64_t bytes);
+    ~address_range();
+    address_range(const address_range&) = delete;
+    address_range& operator=(const address_range&) = delete;
 
     [[nodiscard]] std::byte* data() const noexcept { return data_; }
-    [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_; }
 
 private:
-    void* mapping_ = nullptr;
-    std::size_t mapped_bytes_ = 0;
+    void* reserved_ = nullptr;
+    std::size_t reserved_bytes_ = 0;
     std::byte* data_ = nullptr;
-    std::uint64_t size_ = 0;
+};
+
+/// The slices that a hook has been told of. Their end detaches them, the last first.
+class attachments {
+public:
+    explicit attachments(std::shared_ptr<memory_hook> hook) noexcept : hook_{std::move(hook)} {}
+    ~attachments();
+    attachments(const attachments&) = delete;
+    attachments& operator=(const attachments&) = delete;
+
+    /// Throws what the hook throws; the slice is not attached then.
+    void attach(std::span<std::byte> slice);
+
+private:
+    std::shared_ptr<memory_hook> hook_; // null: nobody wants to know
+    std::vector<std::span<std::byte>> slices_;
+};
+
+/// The memory that is L1. Addresses for all of it are taken once and never change; the memory itself comes in slices,
+/// from the start of the range on, and stays: finding it anew costs the host up to seconds for each GiB.
+///
+///     |<------------- grown_bytes() ------------->|                                          |
+///     | slice | slice | slice | slice | ... slice | no access                                |
+///     |<---------------------------------- size_bytes() ------------------------------------>|
+///
+/// Threads: none of its own; the caller sees to it that one grows it at a time.
+class arena {
+public:
+    /// Makes l1_config::initial_bytes usable. Throws std::system_error if the addresses, the memory or the NUMA node
+    /// cannot be had, and what the hook and the progress callback throw; every slice that was attached is detached
+    /// then.
+    explicit arena(const l1_config& cfg);
+
+    /// Makes the next slice usable and attaches it; must not be full(). Throws as the constructor does, and what was
+    /// usable before stays as it is.
+    std::span<std::byte> grow();
+
+    [[nodiscard]] std::byte* data() const noexcept { return addresses_.data(); }
+    [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_; }
+    [[nodiscard]] std::uint64_t grown_bytes() const noexcept { return grown_; }
+    [[nodiscard]] bool full() const noexcept { return grown_ == size_; }
+    /// How many of the grown bytes lie in huge pages of the kernel's pool.
+    [[nodiscard]] std::uint64_t reserved_huge_page_bytes() const noexcept { return reserved_huge_page_bytes_; }
+
+private:
+    enum class pages { ordinary, reserved_huge };
+
+    [[nodiscard]] std::span<std::byte> slice_at(std::uint64_t offset) const noexcept;
+    pages map(std::span<std::byte> slice) const;
+    void unmap(std::span<std::byte> slice) const noexcept;
+    void adopt(std::span<std::byte> slice, pages kind);
+
+    const std::uint64_t size_;
+    const std::uint64_t slice_;
+    const prefault_mode prefault_;
+    const std::uint32_t prefault_threads_;
+    const huge_page_mode huge_pages_;
+    const std::optional<std::uint32_t> numa_node_;
+    std::uint64_t grown_ = 0;
+    std::uint64_t reserved_huge_page_bytes_ = 0;
+    address_range addresses_;
+    attachments attached_; // ends first: what is detached is still mapped
 };
 
 } // namespace terrace

@@ -962,7 +962,7 @@ TEST_CASE("prefetch: a policy that names an adapter that has not got the key is 
     world w{{.adapters = 2}};
     config cfg;
     cfg.l1.capacity_bytes = 4 * object_bytes;
-    cfg.l1.huge_pages = false;
+    cfg.l1.huge_pages = huge_page_mode::off;
     cfg.clock = w.time;
     cfg.prefetch = std::make_shared<stubborn>(named);
     storage_manager manager{w.io.get_executor(), cfg};

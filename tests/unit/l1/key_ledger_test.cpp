@@ -29,7 +29,7 @@ struct counted_l1 {
     {
         l1_config cfg;
         cfg.capacity_bytes = 8 * object_bytes;
-        cfg.huge_pages = false;
+        cfg.huge_pages = huge_page_mode::off;
         return std::make_shared<l1_cache>(cfg, eviction_policy::make("lru"), cfg.capacity_bytes);
     }
     void write(std::string_view words)

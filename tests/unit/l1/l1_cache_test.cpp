@@ -19,7 +19,7 @@ struct small_l1 {
     {
         l1_config cfg;
         cfg.capacity_bytes = objects * object_bytes;
-        cfg.huge_pages = false;
+        cfg.huge_pages = huge_page_mode::off;
         cache = std::make_shared<l1_cache>(cfg, eviction_policy::make(policy), cfg.capacity_bytes);
     }
     ~small_l1()

@@ -21,7 +21,7 @@ struct bare_l1 {
     {
         l1_config cfg;
         cfg.capacity_bytes = objects * object_bytes;
-        cfg.huge_pages = false;
+        cfg.huge_pages = huge_page_mode::off;
         cache = std::make_shared<l1_cache>(cfg, std::move(policy), cfg.capacity_bytes);
     }
     ~bare_l1() { cache->check(); }
