@@ -27,6 +27,15 @@ void check_config(const config& cfg)
     if (cfg.l1.alignment_bytes > cfg.l1.capacity_bytes)
         reject("l1.alignment_bytes", cfg.l1.alignment_bytes,
                fmt::format("at most l1.capacity_bytes, which is {}", cfg.l1.capacity_bytes));
+    if (cfg.l1.initial_bytes > cfg.l1.capacity_bytes)
+        reject("l1.initial_bytes", cfg.l1.initial_bytes,
+               fmt::format("0 for all, or at most l1.capacity_bytes, which is {}", cfg.l1.capacity_bytes));
+    if (cfg.l1.slice_bytes == 0 || cfg.l1.slice_bytes > std::uint64_t{1} << 47)
+        reject("l1.slice_bytes", cfg.l1.slice_bytes, "1 to 2^47");
+    if (cfg.l1.prefault_threads > 256)
+        reject("l1.prefault_threads", cfg.l1.prefault_threads, "0 for as many as there are cores, or at most 256");
+    if (cfg.l1.numa_node > 1023) // false for none
+        reject("l1.numa_node", *cfg.l1.numa_node, "the number of a NUMA node, at most 1023");
     const auto [high, low] = std::pair{cfg.eviction.high_watermark, cfg.eviction.low_watermark};
     if (!(high > 0 && high <= 1))
         reject("eviction.high_watermark", high, "more than 0, at most 1");

@@ -32,6 +32,8 @@ json to_object(const Status& status, const std::array<field<Status>, N>& fields)
 
 constexpr std::array l1_fields{
     TERRACE_FIELD(l1_status, capacity_bytes),
+    TERRACE_FIELD(l1_status, grown_bytes),
+    TERRACE_FIELD(l1_status, reserved_huge_page_bytes),
     TERRACE_FIELD(l1_status, used_bytes),
     TERRACE_FIELD(l1_status, staged_bytes),
     TERRACE_FIELD(l1_status, locked_bytes),
@@ -46,6 +48,7 @@ constexpr std::array l1_fields{
     TERRACE_FIELD(l1_status, discarded_objects),
     TERRACE_FIELD(l1_status, evicted_objects),
     TERRACE_FIELD(l1_status, out_of_memory),
+    TERRACE_FIELD(l1_status, growth_failures),
 };
 static_assert(sizeof(l1_status) == l1_fields.size() * sizeof(std::uint64_t)); // none is forgotten
 

@@ -13,8 +13,10 @@ enum class adapter_id : std::uint32_t {};
 
 /// L1 as it is (gauges) and what happened to it since the start (counters).
 struct l1_status {
-    std::uint64_t capacity_bytes = 0;
-    std::uint64_t used_bytes = 0; ///< resident and staged, as allocated
+    std::uint64_t capacity_bytes = 0;           ///< once it has grown as far as it can
+    std::uint64_t grown_bytes = 0;              ///< usable now
+    std::uint64_t reserved_huge_page_bytes = 0; ///< of grown_bytes, in huge pages from the kernel's pool
+    std::uint64_t used_bytes = 0;               ///< resident and staged, as allocated
     std::uint64_t staged_bytes = 0;
     std::uint64_t locked_bytes = 0; ///< resident, or erased but still read
     std::uint64_t peak_used_bytes = 0;
@@ -28,7 +30,8 @@ struct l1_status {
     std::uint64_t committed_objects = 0;
     std::uint64_t discarded_objects = 0; ///< staged and never committed, or committed after another writer
     std::uint64_t evicted_objects = 0;
-    std::uint64_t out_of_memory = 0; ///< keys refused for want of room
+    std::uint64_t out_of_memory = 0;   ///< keys refused for want of room
+    std::uint64_t growth_failures = 0; ///< times that L1 could not grow and went on with what it has
 };
 
 /// The prefetch chain.

@@ -25,20 +25,24 @@ namespace {
 
 constexpr std::size_t first_buckets = 1024;
 constexpr std::size_t spare_vectors = 64;
-constexpr std::size_t spare_capacity = 4096; // entries; larger ones go back to the heap
+constexpr std::size_t spare_capacity = 4096;       // entries; larger ones go back to the heap
+constexpr std::uint32_t longest_growth_pause = 16; // as a power of two, in shortages
 
 } // namespace
 
 l1_cache::l1_cache(const l1_config& cfg, std::unique_ptr<eviction_policy> policy, std::uint64_t high_watermark_bytes)
     : arena_{cfg},
+      capacity_{arena_.size_bytes() / cfg.alignment_bytes * cfg.alignment_bytes},
       high_watermark_{high_watermark_bytes},
-      allocator_{arena_.size_bytes(), cfg.alignment_bytes},
+      allocator_{arena_.grown_bytes(), cfg.alignment_bytes},
       buckets_(first_buckets),
       index_{index::bucket_traits{buckets_.data(), buckets_.size()}},
       policy_{std::move(policy)}
 {
     spare_held_.reserve(spare_vectors);
-    ASAN_POISON_MEMORY_REGION(arena_.data(), arena_.size_bytes());
+    counts_.capacity_bytes = capacity_;
+    counts_.reserved_huge_page_bytes = arena_.reserved_huge_page_bytes();
+    ASAN_POISON_MEMORY_REGION(arena_.data(), arena_.grown_bytes());
 }
 
 l1_cache::~l1_cache()
@@ -49,7 +53,7 @@ l1_cache::~l1_cache()
         policy_->forget(*entry);
         free(*entry);
     });
-    ASAN_UNPOISON_MEMORY_REGION(arena_.data(), arena_.size_bytes());
+    ASAN_UNPOISON_MEMORY_REGION(arena_.data(), arena_.grown_bytes());
 }
 
 void l1_cache::listen(std::weak_ptr<l1_listener> listener)
@@ -83,16 +87,17 @@ l1_error l1_cache::stage(slot& s, const memory_layout& layout, bool temporary)
 {
     if (closed_)
         return l1_error::closed;
-    if (allocator_.rounded(layout.size_bytes()) > allocator_.capacity_bytes())
+    const std::uint64_t needed = allocator_.rounded(layout.size_bytes());
+    if (needed > capacity_)
         return l1_error::larger_than_l1;
-    if (const std::uint64_t promised = promised_bytes_;
-        promised != 0 && promised + allocator_.rounded(layout.size_bytes()) > room_after_eviction())
+    if (const std::uint64_t promised = promised_bytes_; promised != 0 && promised + needed > room_after_eviction())
         return l1_error::out_of_memory;
     layout_record& of = record(layout);
     ++of.objects; // now, since evicting the last other object of this layout must not take the record along
-    memory_block* memory = allocator_.allocate(layout.size_bytes());
-    while (memory == nullptr && evict_one())
-        memory = allocator_.allocate(layout.size_bytes());
+    memory_block* memory = allocator_.allocate(needed);
+    const bool by_evicting = !may_grow() && needed <= allocator_.capacity_bytes();
+    while (memory == nullptr && by_evicting && evict_one())
+        memory = allocator_.allocate(needed);
     if (memory == nullptr) {
         drop_use(of);
         return l1_error::out_of_memory;
@@ -222,7 +227,7 @@ void l1_cache::grow_index() noexcept
 {
     // Once the size of an object is known, so is about how many there will be: one step instead of many.
     const std::uint64_t mean = std::max<std::uint64_t>(1, allocator_.used_bytes() / (index_.size() + 1));
-    const std::uint64_t expected = std::min<std::uint64_t>(allocator_.capacity_bytes() / mean, 64 * buckets_.size());
+    const std::uint64_t expected = std::min<std::uint64_t>(capacity_ / mean, 64 * buckets_.size());
     try {
         std::vector<index::bucket_type> larger(std::bit_ceil(std::max<std::uint64_t>(2 * buckets_.size(), expected)));
         index_.rehash(index::bucket_traits{larger.data(), larger.size()});
@@ -230,6 +235,12 @@ void l1_cache::grow_index() noexcept
     } catch (const std::bad_alloc&) {
         // The index works with full buckets too, only slower.
     }
+}
+
+void l1_cache::note_shortage() noexcept
+{
+    if (growth_pause_ != 0)
+        --growth_pause_;
 }
 
 bool l1_cache::note_use() noexcept
@@ -246,38 +257,104 @@ std::optional<write_lease> l1_cache::reserve(std::span<const object_key> keys, w
 {
     std::optional<write_lease> lease{write_lease{shared_from_this(), std::vector<slot>(keys.size()), mode}};
     bool pressed = false;
-    bool short_of_room = false;
-    {
-        std::scoped_lock guard{mutex_};
-        // Nothing is evicted for a batch that will not fit all the same.
-        if (shortage == on_shortage::give_up && bytes_needed() > room_after_eviction()) {
-            ++counts_.out_of_memory;
-            lease->slots_.clear(); // its end would be taken for room that somebody has made
-            return std::nullopt;
+    for (bool staged = false; !staged;) {
+        std::uint64_t lacking = 0;
+        std::uint64_t grown = 0;
+        {
+            std::scoped_lock guard{mutex_};
+            // Nothing is evicted for a batch that will not fit all the same.
+            if (shortage == on_shortage::give_up && bytes_needed() > room_after_eviction()) {
+                ++counts_.out_of_memory;
+                note_shortage();
+                lease->slots_.clear(); // its end would be taken for room that somebody has made
+                return std::nullopt;
+            }
+            lacking = stage_batch(lease->slots_, keys, shortage, bytes_needed, stage_one);
+            staged = lacking == 0;
+            grown = allocator_.capacity_bytes();
+            pressed = staged && note_use();
         }
-        for (std::size_t i = 0; i < keys.size(); ++i) {
-            slot& s = lease->slots_[i];
-            s.key = keys[i];
-            s.error = short_of_room ? l1_error::out_of_memory : stage_one(s, i);
-            if (s.error != l1_error::out_of_memory)
-                continue;
-            ++counts_.out_of_memory;
-            short_of_room = true;
-            if (shortage == on_shortage::give_up)
-                break;
-        }
-        if (short_of_room && shortage == on_shortage::give_up) {
-            for (slot& s : lease->slots_)
-                if (s.entry != nullptr)
-                    unstage(*s.entry);
-            lease->slots_.clear();
-        }
-        pressed = note_use();
+        if (!staged)
+            grow(lacking, grown);
     }
     tell_pressure(pressed);
-    if (short_of_room && shortage == on_shortage::give_up)
+    if (lease->slots_.size() != keys.size())
         lease.reset();
     return lease;
+}
+
+template <class BytesNeeded, class Stage>
+std::uint64_t l1_cache::stage_batch(std::vector<slot>& slots, std::span<const object_key> keys, on_shortage shortage,
+                                    BytesNeeded&& bytes_needed, Stage&& stage_one)
+{
+    const std::uint64_t staged_before = counts_.staged_bytes;
+    const std::uint64_t evicted_before = counts_.evicted_objects;
+    const auto take_back = [&] {
+        for (slot& s : slots)
+            if (s.entry != nullptr)
+                unstage(*std::exchange(s.entry, nullptr));
+    };
+    bool short_of_room = false;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        slot& s = slots[i];
+        s.key = keys[i];
+        s.error = short_of_room ? l1_error::out_of_memory : stage_one(s, i);
+        if (s.error != l1_error::out_of_memory)
+            continue;
+        if (may_grow()) {
+            const std::uint64_t lacking = bytes_needed() - (counts_.staged_bytes - staged_before);
+            take_back();
+            return lacking;
+        }
+        ++counts_.out_of_memory;
+        short_of_room = true;
+        if (shortage == on_shortage::give_up) {
+            take_back();
+            slots.clear();
+            break;
+        }
+    }
+    if (short_of_room || counts_.evicted_objects != evicted_before)
+        note_shortage();
+    return 0;
+}
+
+void l1_cache::grow(std::uint64_t bytes, std::uint64_t grown_bytes)
+{
+    std::uint64_t added = 0;
+    {
+        std::scoped_lock one_at_a_time{growth_mutex_};
+        {
+            std::scoped_lock guard{mutex_};
+            if (allocator_.capacity_bytes() != grown_bytes || !may_grow())
+                return;
+        }
+        bool failed = false;
+        try {
+            while (added < bytes && !(arena_.full() && spare_slice_.empty()))
+                added += add_slice();
+        } catch (...) { // of whatever kind: L1 goes on with what it has
+            failed = true;
+        }
+        std::scoped_lock guard{mutex_};
+        counts_.growth_failures += failed;
+        growth_failures_in_a_row_ = failed ? growth_failures_in_a_row_ + 1 : 0;
+        growth_pause_ = failed ? 1U << std::min(growth_failures_in_a_row_, longest_growth_pause) : 0;
+    }
+    if (added != 0)
+        tell_room();
+}
+
+std::uint64_t l1_cache::add_slice()
+{
+    if (spare_slice_.empty()) {
+        spare_slice_ = arena_.grow();
+        ASAN_POISON_MEMORY_REGION(spare_slice_.data(), spare_slice_.size());
+    }
+    std::scoped_lock guard{mutex_};
+    allocator_.grow(spare_slice_.size());
+    counts_.reserved_huge_page_bytes = arena_.reserved_huge_page_bytes();
+    return std::exchange(spare_slice_, {}).size();
 }
 
 std::optional<write_lease> l1_cache::reserve_write(std::span<const object_key> keys, const memory_layout& layout,
@@ -312,6 +389,8 @@ std::optional<write_lease> l1_cache::stage_for_load(std::span<const object_key> 
     };
     return reserve(keys, write_mode::new_only, shortage, needed,
                    [&, run = layouts.begin()](slot& s, std::size_t i) mutable {
+                       if (i == 0) // the first time, and again once L1 has grown
+                           run = layouts.begin();
                        while (i >= run->end)
                            ++run;
                        return stage(s, run->layout, true);
@@ -737,7 +816,7 @@ l1_status l1_cache::status() const
 {
     std::scoped_lock guard{mutex_};
     l1_status s = counts_;
-    s.capacity_bytes = allocator_.capacity_bytes();
+    s.grown_bytes = allocator_.capacity_bytes();
     s.used_bytes = allocator_.used_bytes();
     return s;
 }

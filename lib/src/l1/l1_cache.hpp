@@ -116,7 +116,13 @@ struct l1_claim {
 
 /// The memory tier: an arena, what lies in it, and who may read it.
 ///
-/// Threads   any; one mutex, taken once for each batch. Nothing is called under it but the eviction policy.
+/// A reservation that finds no room lets the arena grow, as far as it can, before it evicts: it takes back what it has
+/// staged, grows without the mutex, and begins anew. When growing fails for the n-th time in a row, 2^n reservations
+/// that find no room (2^16 at most), that one being the first, evict without trying again: a hook that fails is not
+/// asked each time.
+///
+/// Threads   any; one mutex, taken once for each batch. Nothing is called under it but the eviction policy. Growing has
+///           a mutex of its own, taken first: whoever else needs more waits for it, the rest goes on.
 /// Lifetime  leases and pins share ownership, so that memory outlives whoever may still touch it
 class l1_cache : public std::enable_shared_from_this<l1_cache> {
 public:
@@ -206,7 +212,8 @@ public:
     void close();
 
     [[nodiscard]] l1_status status() const;
-    [[nodiscard]] std::uint64_t capacity_bytes() const noexcept { return allocator_.capacity_bytes(); }
+    /// Once it has grown as far as it can.
+    [[nodiscard]] std::uint64_t capacity_bytes() const noexcept { return capacity_; }
     /// What one object of this size takes.
     [[nodiscard]] std::uint64_t rounded(std::uint64_t bytes) const noexcept { return allocator_.rounded(bytes); }
 
@@ -235,6 +242,16 @@ private:
                                                      on_shortage shortage, BytesNeeded&& bytes_needed,
                                                      Stage&& stage_one);
 
+    /// Under the mutex. Returns the bytes that the batch lacks as long as L1 may grow, and nothing is staged then; else
+    /// 0. A batch that gives up has no slots afterwards.
+    template <class BytesNeeded, class Stage>
+    [[nodiscard]] std::uint64_t stage_batch(std::vector<slot>& slots, std::span<const object_key> keys,
+                                            on_shortage shortage, BytesNeeded&& bytes_needed, Stage&& stage_one);
+    /// Makes L1 larger by at least `bytes`, or as large as it gets, unless another thread has changed grown_bytes or
+    /// failed to meanwhile: the caller looks again in any case. A failure is counted. Not under the mutex.
+    void grow(std::uint64_t bytes, std::uint64_t grown_bytes);
+    std::uint64_t add_slice(); // under growth_mutex_ alone
+
     // Calls of the leases.
     [[nodiscard]] std::span<std::byte> bytes(const l1_entry& entry) const noexcept
     {
@@ -259,10 +276,14 @@ private:
     [[nodiscard]] l1_entry* find(const object_key& key);
     [[nodiscard]] layout_record& record(const memory_layout& layout);
     void drop_use(layout_record& record) noexcept;
-    /// What could be had at most, if everything that nobody holds were evicted.
+    [[nodiscard]] bool may_grow() const noexcept
+    {
+        return allocator_.capacity_bytes() < capacity_ && growth_pause_ == 0;
+    }
+    /// What could be had at most, if L1 grew and everything that nobody holds were evicted.
     [[nodiscard]] std::uint64_t room_after_eviction() const noexcept
     {
-        return allocator_.capacity_bytes() - counts_.staged_bytes - counts_.locked_bytes;
+        return (may_grow() ? capacity_ : allocator_.capacity_bytes()) - counts_.staged_bytes - counts_.locked_bytes;
     }
     [[nodiscard]] l1_error stage(slot& s, const memory_layout& layout, bool temporary);
     void publish(l1_entry& entry);
@@ -280,6 +301,7 @@ private:
     [[nodiscard]] wanted_objects take_unstored(std::span<l1_entry* const> wanted);
     bool evict_one() noexcept;
     void grow_index() noexcept;
+    void note_shortage() noexcept; ///< a reservation found no room, and did not try to grow
     /// Keeps the peak; true if the use is above the high watermark.
     [[nodiscard]] bool note_use() noexcept;
 
@@ -288,9 +310,13 @@ private:
     void tell_room() noexcept;
     void tell_pressure(bool pressed) noexcept;
 
-    arena arena_;
+    arena arena_; // grows under growth_mutex_
+    const std::uint64_t capacity_;
     const std::uint64_t high_watermark_;
     std::weak_ptr<l1_listener> listener_;
+
+    std::mutex growth_mutex_;          // taken before mutex_
+    std::span<std::byte> spare_slice_; // the arena has it, but there was no memory for the allocator's record of it
 
     mutable std::mutex mutex_;
     allocator allocator_;
@@ -302,6 +328,8 @@ private:
     std::vector<std::vector<l1_entry*>> spare_held_; // so that a lease on a hit allocates nothing
     l1_status counts_;                               // all but what the allocator knows
     bool closed_ = false;
+    std::uint32_t growth_failures_in_a_row_ = 0;
+    std::uint32_t growth_pause_ = 0; // so many shortages are met without trying to grow
 
     std::atomic<std::uint64_t> promised_bytes_ = 0;
     std::atomic<bool> commits_wanted_ = false;
