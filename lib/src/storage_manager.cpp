@@ -118,6 +118,11 @@ std::size_t storage_manager::clear(clear_mode mode)
     return engine_->context.l1->clear(mode);
 }
 
+l1_memory storage_manager::l1_memory() const
+{
+    return engine_->context.l1->memory();
+}
+
 // ---- prefetch --------------------------------------------------------------------------------------------------
 
 asio::awaitable<prefetch_result> storage_manager::prefetch(prefetch_request request)

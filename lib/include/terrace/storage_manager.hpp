@@ -14,6 +14,7 @@
 
 #include <terrace/bitmap.hpp>
 #include <terrace/config.hpp>
+#include <terrace/l1_memory.hpp>
 #include <terrace/l2_adapter.hpp>
 #include <terrace/memory_layout.hpp>
 #include <terrace/object_key.hpp>
@@ -120,6 +121,9 @@ public:
 
     /// Removes from L1; returns how many objects went or were hidden. Staged objects are not touched.
     std::size_t clear(clear_mode mode);
+
+    /// Where L1 lies, and how other processes can map it; see l1_config::sharing.
+    [[nodiscard]] terrace::l1_memory l1_memory() const;
 
     // ---- prefetch ----
 

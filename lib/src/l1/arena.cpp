@@ -35,9 +35,10 @@ std::uint64_t initial_bytes(const l1_config& cfg, std::uint64_t size, std::uint6
 ///
 /// It is mapped elsewhere and moved. Mapped right there, a failure for want of memory may leave a hole in the reserved
 /// addresses, which any other thread's mmap() could take.
-bool map_over(std::span<std::byte> reserved, std::size_t bytes, int flags)
+bool map_over(std::span<std::byte> reserved, int flags, int file = -1, std::uint64_t offset = 0)
 {
-    void* found = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    const std::size_t bytes = reserved.size();
+    void* found = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, file, static_cast<off_t>(offset));
     if (found == MAP_FAILED)
         return false;
     if (::mremap(found, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, reserved.data()) != MAP_FAILED)
@@ -117,12 +118,10 @@ arena::arena(const l1_config& cfg)
       attached_{cfg.hook}
 {
     const std::uint64_t initial = initial_bytes(cfg, size_, slice_);
-    std::vector<pages> kinds;
-    for (std::uint64_t at = 0; at < initial; at += slice_)
-        kinds.push_back(map(slice_at(at)));
+    const std::vector<page_kind> kinds = map_start(initial, cfg.sharing);
     if (prefault_ == prefault_mode::at_start)
         prefault({data(), initial}, prefault_threads_, cfg.progress); // all at once: the threads never wait for a slice
-    for (const pages kind : kinds)
+    for (const page_kind kind : kinds)
         adopt(slice_at(grown_), kind);
 }
 
@@ -131,7 +130,7 @@ std::span<std::byte> arena::grow()
     TERRACE_ASSERT(!full());
     const std::span<std::byte> slice = slice_at(grown_);
     try {
-        const pages kind = map(slice);
+        const page_kind kind = map(slice);
         if (prefault_ == prefault_mode::at_start)
             prefault(slice, prefault_threads_, {});
         adopt(slice, kind);
@@ -147,40 +146,79 @@ std::span<std::byte> arena::slice_at(std::uint64_t offset) const noexcept
     return {data() + offset, std::min(slice_, size_ - offset)};
 }
 
-/// Maps a slice as configured. Where it throws, the slice may be mapped all the same: see unmap().
-arena::pages arena::map(std::span<std::byte> slice) const
+std::vector<page_kind> arena::map_start(std::uint64_t bytes, l1_sharing sharing)
 {
-    constexpr int ordinary = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    constexpr int huge = MAP_PRIVATE | MAP_ANONYMOUS | huge_page_flags; // the kernel sets the pages aside now
-    const std::span<std::byte> whole_pages{slice.data(), round_up(slice.size(), huge_page)};
-    if (huge_pages_ == huge_page_mode::reserved && map_over(whole_pages, whole_pages.size(), huge)) {
-        if (numa_node_)
-            bind_to(whole_pages, *numa_node_);
-        return pages::reserved_huge;
+    if (sharing == l1_sharing::private_memory)
+        return map_slices(bytes);
+    if (huge_pages_ == huge_page_mode::reserved) {
+        try {
+            file_.emplace(page_kind::reserved_huge);
+            return map_slices(bytes);
+        } catch (const std::system_error&) { // a file has pages of one kind: all of it, or nothing
+            unmap({data(), bytes});
+        }
     }
-    if (!map_over(slice, slice.size(), ordinary))
-        throw std::system_error(errno, std::system_category(), fmt::format("cannot map {} bytes for L1", slice.size()));
-    // Advice: a kernel that is built without them does not know it.
-    ::madvise(slice.data(), slice.size(), huge_pages_ == huge_page_mode::off ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
-    if (numa_node_)
-        bind_to(slice, *numa_node_);
-    return pages::ordinary;
+    file_.emplace(page_kind::ordinary);
+    return map_slices(bytes);
 }
 
-/// Gives the memory back and keeps the addresses.
-void arena::unmap(std::span<std::byte> slice) const noexcept
+std::vector<page_kind> arena::map_slices(std::uint64_t bytes)
 {
-    ::mmap(slice.data(), round_up(slice.size(), huge_page), PROT_NONE,
-           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    std::vector<page_kind> kinds;
+    for (std::uint64_t at = 0; at < bytes; at += slice_)
+        kinds.push_back(map(slice_at(at)));
+    return kinds;
+}
+
+/// Maps a slice as configured. Where it throws, the slice may be mapped all the same: see unmap().
+page_kind arena::map(std::span<std::byte> slice)
+{
+    const auto possible = [&](page_kind kind) { return !file_ || file_->kind() == kind; };
+    if (huge_pages_ == huge_page_mode::reserved && possible(page_kind::reserved_huge) &&
+        map_as(page_kind::reserved_huge, slice))
+        return page_kind::reserved_huge;
+    if (possible(page_kind::ordinary) && map_as(page_kind::ordinary, slice))
+        return page_kind::ordinary;
+    throw std::system_error(errno, std::system_category(), fmt::format("cannot map {} bytes for L1", slice.size()));
+}
+
+/// False: errno says why there are no such pages.
+bool arena::map_as(page_kind kind, std::span<std::byte> slice)
+{
+    const bool huge = kind == page_kind::reserved_huge;
+    const std::span<std::byte> memory{slice.data(), huge ? round_up(slice.size(), huge_page) : slice.size()};
+    if (file_) {
+        file_->extend_to(offset_of(memory) + memory.size());
+        if (!map_over(memory, MAP_SHARED, file_->fd(), offset_of(memory)))
+            return false;
+    } else if (!map_over(memory, MAP_PRIVATE | MAP_ANONYMOUS | (huge ? huge_page_flags : MAP_NORESERVE))) {
+        return false; // the pool has too few: it sets them aside for a mapping when that is made
+    }
+    if (!huge) // advice: a kernel that is built without transparent huge pages does not know it
+        ::madvise(memory.data(), memory.size(), huge_pages_ == huge_page_mode::off ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+    if (numa_node_)
+        bind_to(memory, *numa_node_);
+    return true;
+}
+
+/// Gives slices back, and keeps their addresses.
+void arena::unmap(std::span<std::byte> slices) noexcept
+{
+    const std::size_t bytes = round_up(slices.size(), huge_page);
+    ::mmap(slices.data(), bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (file_)
+        file_->discard(offset_of(slices), bytes);
 }
 
 /// Attaches a slice that is mapped, and makes it part of what is usable.
-void arena::adopt(std::span<std::byte> slice, pages kind)
+void arena::adopt(std::span<std::byte> slice, page_kind kind)
 {
     attached_.attach(slice);
     grown_ += slice.size();
-    if (kind == pages::reserved_huge)
+    if (kind == page_kind::reserved_huge)
         reserved_huge_page_bytes_ += slice.size();
+    if (full() && file_)
+        file_->seal_length();
 }
 
 } // namespace terrace

@@ -1,8 +1,11 @@
 #pragma once
 
+#include "l1/memory_file.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -67,17 +70,24 @@ public:
     [[nodiscard]] std::byte* data() const noexcept { return addresses_.data(); }
     [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_; }
     [[nodiscard]] std::uint64_t grown_bytes() const noexcept { return grown_; }
+    /// Of the file that it is, byte 0 being the first; -1: it is private.
+    [[nodiscard]] int fd() const noexcept { return file_ ? file_->fd() : -1; }
     [[nodiscard]] bool full() const noexcept { return grown_ == size_; }
     /// How many of the grown bytes lie in huge pages of the kernel's pool.
     [[nodiscard]] std::uint64_t reserved_huge_page_bytes() const noexcept { return reserved_huge_page_bytes_; }
 
 private:
-    enum class pages { ordinary, reserved_huge };
-
     [[nodiscard]] std::span<std::byte> slice_at(std::uint64_t offset) const noexcept;
-    pages map(std::span<std::byte> slice) const;
-    void unmap(std::span<std::byte> slice) const noexcept;
-    void adopt(std::span<std::byte> slice, pages kind);
+    [[nodiscard]] std::uint64_t offset_of(std::span<std::byte> slice) const noexcept
+    {
+        return static_cast<std::uint64_t>(slice.data() - data());
+    }
+    [[nodiscard]] std::vector<page_kind> map_start(std::uint64_t bytes, l1_sharing sharing);
+    [[nodiscard]] std::vector<page_kind> map_slices(std::uint64_t bytes);
+    page_kind map(std::span<std::byte> slice);
+    [[nodiscard]] bool map_as(page_kind kind, std::span<std::byte> slice);
+    void unmap(std::span<std::byte> slices) noexcept;
+    void adopt(std::span<std::byte> slice, page_kind kind);
 
     const std::uint64_t size_;
     const std::uint64_t slice_;
@@ -88,7 +98,8 @@ private:
     std::uint64_t grown_ = 0;
     std::uint64_t reserved_huge_page_bytes_ = 0;
     address_range addresses_;
-    attachments attached_; // ends first: what is detached is still mapped
+    std::optional<memory_file> file_; // none: the memory is private
+    attachments attached_;            // ends first: what is detached is still mapped
 };
 
 } // namespace terrace

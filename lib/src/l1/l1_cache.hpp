@@ -17,6 +17,7 @@
 #include <terrace/bitmap.hpp>
 #include <terrace/eviction_policy.hpp>
 #include <terrace/l1_config.hpp>
+#include <terrace/l1_memory.hpp>
 #include <terrace/memory_layout.hpp>
 #include <terrace/read_lease.hpp>
 #include <terrace/status.hpp>
@@ -214,6 +215,7 @@ public:
     [[nodiscard]] l1_status status() const;
     /// Once it has grown as far as it can.
     [[nodiscard]] std::uint64_t capacity_bytes() const noexcept { return capacity_; }
+    [[nodiscard]] l1_memory memory() const noexcept { return {{arena_.data(), arena_.size_bytes()}, arena_.fd()}; }
     /// What one object of this size takes.
     [[nodiscard]] std::uint64_t rounded(std::uint64_t bytes) const noexcept { return allocator_.rounded(bytes); }
 

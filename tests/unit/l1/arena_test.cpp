@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <fstream>
 #include <linux/mempolicy.h>
 #include <numeric>
 #include <set>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <system_error>
 #include <thread>
@@ -150,13 +152,56 @@ TEST_CASE("arena: reserved huge pages are taken from the pool, and what it canno
     cfg.huge_pages = huge_page_mode::reserved;
     const std::uint64_t pool = free_in_pool();
     CAPTURE(pool);
+    const bool enough = pool >= 5; // the last is used in part
+    std::uint64_t expected = enough ? 9 * mib : 0;
+    SUBCASE("private memory takes as many as there are")
+    {
+        expected = enough ? 9 * mib : pool * 2 * mib;
+    }
+    SUBCASE("a file takes all or none")
+    {
+        cfg.sharing = l1_sharing::memfd;
+    }
     arena a{cfg};
-    std::ranges::fill(grown(a), std::byte{7}); // whatever it got, it is memory
     CHECK(a.grown_bytes() == 9 * mib);
-    if (pool >= 5) // the last is used in part
-        CHECK(a.reserved_huge_page_bytes() == 9 * mib);
-    else
-        CHECK(a.reserved_huge_page_bytes() == pool * 2 * mib);
+    CHECK(a.reserved_huge_page_bytes() == expected);
+    std::ranges::fill(grown(a), std::byte{7}); // whatever it got, it is memory
+}
+
+TEST_CASE("arena: shared memory is a file that never gets shorter, and ends with the arena")
+{
+    l1_config cfg = small(5 * mib);
+    CHECK(arena{cfg}.fd() == -1);
+    cfg.sharing = l1_sharing::memfd;
+    cfg.initial_bytes = 4 * mib;
+    auto hook = std::make_shared<recording_hook>();
+    cfg.hook = hook;
+    std::optional<arena> a{cfg};
+    const int fd = a->fd();
+    const auto file_bytes = [&] {
+        struct ::stat now {};
+        REQUIRE(::fstat(fd, &now) == 0);
+        return static_cast<std::uint64_t>(now.st_size);
+    };
+    const auto seals = [&] { return ::fcntl(fd, F_GET_SEALS); };
+    CHECK(file_bytes() == 4 * mib);
+    CHECK(seals() == F_SEAL_SHRINK);
+    CHECK(::ftruncate(fd, 2 * mib) != 0);
+
+    hook->most = 2;
+    CHECK_THROWS_AS(a->grow(), std::runtime_error);
+    hook->most = 3;
+    a->grow();
+    CHECK(file_bytes() == 5 * mib);
+    CHECK(seals() == (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL));
+    CHECK(::ftruncate(fd, 6 * mib) != 0);
+
+    a->data()[5 * mib - 1] = std::byte{42};
+    std::byte last{};
+    CHECK(::pread(fd, &last, 1, 5 * mib - 1) == 1);
+    CHECK(last == std::byte{42});
+    a.reset();
+    CHECK(::fcntl(fd, F_GETFD) == -1);
 }
 
 TEST_CASE("arena: bound to a NUMA node")

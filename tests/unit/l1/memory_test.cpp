@@ -3,8 +3,12 @@
 #include "support/world.hpp"
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/detached.hpp>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 using namespace terrace;
 using namespace terrace::test;
@@ -60,7 +64,111 @@ struct growing_l1 {
     std::shared_ptr<l1_cache> cache;
 };
 
+/// A process that maps L1's file, as a client does, and says of the objects it is told of whether their bytes are 'x'.
+class client_process {
+public:
+    client_process(int file, std::size_t bytes)
+    {
+        REQUIRE(::pipe(questions_.data()) == 0);
+        REQUIRE(::pipe(answers_.data()) == 0);
+        child_ = ::fork();
+        REQUIRE(child_ != -1);
+        if (child_ == 0)
+            serve(file, bytes);
+    }
+    ~client_process()
+    {
+        ::close(questions_[1]);
+        int status = 0;
+        CHECK(::waitpid(child_, &status, 0) == child_);
+        CHECK(status == 0);
+        for (const int fd : {questions_[0], answers_[0], answers_[1]})
+            ::close(fd);
+    }
+    client_process(const client_process&) = delete;
+    client_process& operator=(const client_process&) = delete;
+
+    bool sees_x(std::uint64_t offset, std::uint64_t bytes)
+    {
+        const question q{offset, bytes};
+        REQUIRE(::write(questions_[1], &q, sizeof q) == sizeof q);
+        bool answer = false;
+        REQUIRE(::read(answers_[0], &answer, sizeof answer) == sizeof answer);
+        return answer;
+    }
+
+private:
+    struct question {
+        std::uint64_t offset;
+        std::uint64_t bytes;
+    };
+    [[noreturn]] void serve(int file, std::size_t bytes) const
+    {
+        ::close(questions_[1]);
+        void* mapped = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, file, 0);
+        if (mapped == MAP_FAILED)
+            ::_exit(1);
+        const auto* memory = static_cast<const char*>(mapped);
+        question q{};
+        while (::read(questions_[0], &q, sizeof q) == sizeof q) {
+            const std::string_view object{memory + q.offset, q.bytes};
+            const bool answer = object.find_first_not_of('x') == object.npos;
+            if (::write(answers_[1], &answer, sizeof answer) != sizeof answer)
+                ::_exit(2);
+        }
+        ::_exit(0);
+    }
+    std::array<int, 2> questions_{};
+    std::array<int, 2> answers_{};
+    ::pid_t child_ = -1;
+};
+
 } // namespace
+
+TEST_CASE("L1 memory: another process that maps its file sees an object's bytes at the object's offset")
+{
+    asio::io_context io{1};
+    config cfg;
+    cfg.l1.capacity_bytes = 8 * mib;
+    cfg.l1.initial_bytes = 2 * mib;
+    cfg.l1.slice_bytes = 2 * mib;
+    cfg.l1.sharing = l1_sharing::memfd;
+    storage_manager manager{io.get_executor(), cfg};
+    const l1_memory memory = manager.l1_memory();
+    CHECK(memory.base().size() == 8 * mib);
+    REQUIRE(memory.fd() >= 0);
+    client_process client{memory.fd(), memory.base().size()};
+    const auto write = [&](std::string_view words, std::uint64_t bytes) {
+        auto lease = manager.reserve_write(keys(words), memory_layout::bytes(bytes));
+        for (std::size_t i = 0; i < lease.size(); ++i)
+            std::ranges::fill(lease.bytes(i), std::byte{'x'});
+        lease.commit();
+        return manager.read(keys(words));
+    };
+    const auto small = write("a b", 100);
+    for (std::size_t i = 0; i < small.size(); ++i)
+        CHECK(client.sees_x(memory.offset_of(small.bytes(i)), 100));
+    CHECK_FALSE(client.sees_x(memory.offset_of(small.bytes(1)), 101)); // else it would see x everywhere
+
+    const auto grown = write("c", 3 * mib); // after the client has mapped it
+    CHECK(manager.status().l1.grown_bytes > 2 * mib);
+    CHECK(client.sees_x(memory.offset_of(grown.bytes(0)), 3 * mib));
+}
+
+TEST_CASE("L1 memory: only what lies in it has an offset")
+{
+    growing_l1 l1;
+    const l1_memory memory = l1.cache->memory();
+    CHECK(memory.fd() == -1);
+    CHECK(memory.offset_of(memory.base()) == 0);
+    CHECK(memory.offset_of(memory.base().last(1)) == 8 * mib - 1);
+    const std::array<std::byte, 8> elsewhere{};
+    CHECK_THROWS_WITH_AS((void)memory.offset_of(elsewhere), doctest::Contains("offset_of: 8 bytes at"),
+                         std::invalid_argument);
+    const std::span beyond{memory.base().data() + 8 * mib - 1, 2};
+    CHECK_THROWS_WITH_AS((void)memory.offset_of(beyond), doctest::Contains("expected bytes of L1"),
+                         std::invalid_argument);
+}
 
 TEST_CASE("L1 memory: it grows before anything is evicted, and only as far as needed")
 {
