@@ -12,7 +12,9 @@ namespace terrace {
 /// Whether L1's pages are touched when they become usable.
 enum class prefault_mode : std::uint8_t {
     on_demand, ///< each page at its first use
-    at_start,  ///< all of them, in the constructor and whenever L1 grows; about 50 to 350 ms for each GiB and thread
+    /// All of them, in the constructor and whenever L1 grows. For each GiB and thread that is about 100 ms with huge
+    /// pages and 500 ms without, and seconds where a virtual machine's host has to find them first.
+    at_start,
 };
 
 /// Hears how far the constructor has got with pre-faulting, on the constructing thread, every few MiB at most. The

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/detached.hpp>
+#include <iostream>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <thread>
@@ -71,6 +72,7 @@ public:
     {
         REQUIRE(::pipe(questions_.data()) == 0);
         REQUIRE(::pipe(answers_.data()) == 0);
+        std::cout.flush(); // else the thread sanitizer has the child write what is in it too
         child_ = ::fork();
         REQUIRE(child_ != -1);
         if (child_ == 0)
