@@ -65,6 +65,9 @@ public:
     object_key(std::string_view model, const chunk_hash& hash, std::uint32_t kv_rank = 0, std::uint16_t group = 0,
                std::string_view cache_salt = {});
 
+    /// Throws std::invalid_argument, as the constructor does, for what cannot be a cache salt.
+    static void check_cache_salt(std::string_view cache_salt);
+
     /// The same model, rank, group and salt with another chunk: no table is touched.
     [[nodiscard]] object_key with_hash(const chunk_hash& hash) const noexcept
     {
@@ -77,7 +80,9 @@ public:
     [[nodiscard]] std::string_view model() const noexcept;
     [[nodiscard]] std::uint32_t kv_rank() const noexcept { return kv_rank_; }
     [[nodiscard]] std::uint16_t group() const noexcept { return group_; }
-    [[nodiscard]] std::string_view cache_salt() const noexcept;
+    [[nodiscard]] std::string_view cache_salt() const noexcept; ///< valid for as long as the process lives
+    /// A number that stands for the cache salt in this process; 0 for the empty one.
+    [[nodiscard]] std::uint32_t cache_salt_number() const noexcept { return salt_; }
     [[nodiscard]] bool empty() const noexcept { return hash_.empty(); }
 
     /// Bytes other than letters, digits, '.', '_' and '-' of model and salt appear as %XX, so the result is a valid

@@ -182,13 +182,18 @@ object_key::object_key(std::string_view model, const chunk_hash& hash, std::uint
     if (model.empty() || model.size() > max_model_bytes)
         throw std::invalid_argument(
             fmt::format("object_key: a model name of {} bytes; 1 to {} were expected", model.size(), max_model_bytes));
+    check_characters("model name", model, forbidden_in_model);
+    check_cache_salt(cache_salt);
+    model_ = names().id(model);
+    salt_ = names().id(cache_salt);
+}
+
+void object_key::check_cache_salt(std::string_view cache_salt)
+{
     if (cache_salt.size() > max_salt_bytes)
         throw std::invalid_argument(fmt::format("object_key: a cache salt of {} bytes; at most {} were expected",
                                                 cache_salt.size(), max_salt_bytes));
-    check_characters("model name", model, forbidden_in_model);
     check_characters("cache salt", cache_salt, forbidden_in_salt);
-    model_ = names().id(model);
-    salt_ = names().id(cache_salt);
 }
 
 std::string_view object_key::model() const noexcept
