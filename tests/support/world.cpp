@@ -38,14 +38,17 @@ std::vector<std::shared_ptr<scripted_adapter::script>> make_scripts(std::size_t 
 std::string word_of(const object_key& k)
 {
     const auto bytes = k.hash().bytes();
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    std::string word{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    return k.cache_salt().empty() ? word : word.append("@").append(k.cache_salt());
 }
 
 } // namespace
 
 object_key key(std::string_view word)
 {
-    return {model, chunk_hash{std::as_bytes(std::span{word})}};
+    const auto at = std::min(word.find('@'), word.size());
+    const std::string_view salt = word.substr(std::min(at + 1, word.size()));
+    return {model, chunk_hash{std::as_bytes(std::span{word.substr(0, at)})}, 0, 0, salt};
 }
 
 std::vector<object_key> keys(std::string_view words)

@@ -19,7 +19,7 @@ namespace terrace::test {
 
 inline constexpr std::size_t object_bytes = 4096;
 
-/// "a b c": one key for each word.
+/// "a b c@x": one key for each word, the last one of the tenant (cache salt) "x".
 [[nodiscard]] std::vector<object_key> keys(std::string_view words);
 [[nodiscard]] object_key key(std::string_view word);
 /// The words of keys that came from keys().

@@ -3,9 +3,12 @@
 #include <boost/intrusive/list_hook.hpp>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
+#include <vector>
 
 #include <terrace/object_key.hpp>
+#include <terrace/quota_table.hpp>
 
 namespace terrace {
 
@@ -15,6 +18,14 @@ struct evictable {
     std::uint64_t bytes = 0;                            ///< its size; constant while it is resident
     boost::intrusive::list_member_hook<> eviction_hook; ///< membership in one of the policy's lists
     std::uint16_t eviction_marks = 0;                   ///< 0 when it is admitted
+};
+
+/// What one tenant takes up in a tier.
+struct salt_usage {
+    std::string_view salt;                    ///< valid for as long as the process lives
+    std::uint64_t used_bytes = 0;             ///< of objects, as their layouts have it
+    std::uint64_t kept_bytes = 0;             ///< of which nobody has locked: what the quota bounds
+    std::optional<std::uint64_t> quota_bytes; ///< none: no limit
 };
 
 /// Decides which resident object leaves first. Pure decisions: no I/O, no clock, no lock of its own.
@@ -40,11 +51,25 @@ public:
     /// The object to evict next, among those without locks; null if there is none. It stays until forget().
     [[nodiscard]] virtual evictable* victim() noexcept = 0;
 
+    /// An object that has to go now, even if there is room; null if there is none, as for a policy without quotas. It
+    /// is the next victim() as well.
+    [[nodiscard]] virtual evictable* overdue() noexcept { return nullptr; }
+
+    /// Every tenant that has objects, in a policy that tells them apart; otherwise nothing.
+    [[nodiscard]] virtual std::vector<salt_usage> usage() const { return {}; }
+
     /// A policy by its name. Throws std::invalid_argument that lists the names if there is none of this name.
     ///
-    ///     lru     least recently touched or released first
-    ///     none    nothing is ever evicted
-    [[nodiscard]] static std::unique_ptr<eviction_policy> make(std::string_view name);
+    ///     lru           least recently touched or released first
+    ///     s3fifo        first in, first out, but for what is wanted again: what is wanted once does not push out what
+    ///                   is wanted often
+    ///     isolated_lru  of the tenant (cache salt) that is most over its quota, or else takes most, what it used least
+    ///                   recently; so one tenant's flood does not push out the others
+    ///     none          nothing is ever evicted
+    ///
+    /// quotas  of isolated_lru, the others pass them over; null: there are none
+    [[nodiscard]] static std::unique_ptr<eviction_policy> make(std::string_view name,
+                                                               std::shared_ptr<const quota_table> quotas = nullptr);
 };
 
 } // namespace terrace
