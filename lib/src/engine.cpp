@@ -101,7 +101,7 @@ std::uint64_t share_of(std::uint64_t bytes, double share)
 std::unique_ptr<eviction_policy> make_policy(const eviction_config& cfg)
 {
     if (!cfg.make_policy)
-        return eviction_policy::make(cfg.policy);
+        return eviction_policy::make(cfg.policy, cfg.quotas);
     auto policy = cfg.make_policy();
     if (policy == nullptr)
         throw std::invalid_argument("eviction.make_policy returned null; expected an eviction_policy");
@@ -147,6 +147,8 @@ std::shared_ptr<engine> engine::make(asio::any_io_executor executor, config cfg)
     auto e = std::make_shared<engine>(std::move(executor), cfg);
     e->context.owner = e;
     e->context.l1->listen(e);
+    if (cfg.eviction.quotas != nullptr)
+        cfg.eviction.quotas->listen(e);
     return e;
 }
 
@@ -442,6 +444,18 @@ void engine::on_room() noexcept
 void engine::on_pressure() noexcept
 {
     asio::post(context.executor, [self = shared_from_this()] { self->eviction.on_pressure(); });
+}
+
+void engine::on_overdue() noexcept
+{
+    asio::post(context.executor, [self = shared_from_this()] { self->eviction.on_overdue(); });
+}
+
+// ---- what a quota_table tells, on any thread -------------------------------------------------------------------
+
+void engine::on_quotas() noexcept
+{
+    on_overdue(); // a quota may have become smaller than what its tenant keeps
 }
 
 } // namespace terrace::detail

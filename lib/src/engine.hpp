@@ -22,7 +22,7 @@ namespace terrace::detail {
 /// it ends after the last of them.
 ///
 /// Threads: the executor, but for what says otherwise.
-class engine : public l1_listener, public std::enable_shared_from_this<engine> {
+class engine : public l1_listener, public quota_listener, public std::enable_shared_from_this<engine> {
 public:
     /// Throws as storage_manager's constructor does.
     [[nodiscard]] static std::shared_ptr<engine> make(asio::any_io_executor executor, config cfg);
@@ -59,6 +59,8 @@ public:
     void on_wanted(read_lease objects, write_mode mode) noexcept override;
     void on_room() noexcept override;
     void on_pressure() noexcept override;
+    void on_overdue() noexcept override;
+    void on_quotas() noexcept override;
 
     flow_context context;
     room_queue room;

@@ -169,6 +169,11 @@ engine_status storage_manager::status() const
     return engine_->status();
 }
 
+std::vector<salt_usage> storage_manager::usage_by_salt() const
+{
+    return engine_->context.l1->usage_by_salt();
+}
+
 asio::awaitable<void> storage_manager::close()
 {
     return engine::cross(engine_, engine_->close());

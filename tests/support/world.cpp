@@ -19,6 +19,8 @@ config make_config(const world_options& options, std::shared_ptr<clock> time)
     cfg.store =
         options.own_store_policy != nullptr ? options.own_store_policy : store_policy::make(options.store_policy);
     cfg.random_seed = 1;
+    cfg.eviction.policy = options.eviction;
+    cfg.eviction.quotas = options.quotas;
     cfg.eviction.high_watermark = options.high_watermark;
     cfg.eviction.low_watermark = options.low_watermark;
     cfg.late_loads = options.late_loads;

@@ -84,6 +84,8 @@ struct world_options {
     std::shared_ptr<terrace::store_policy> own_store_policy = nullptr; ///< in place of the named one
     double high_watermark = 1;                                         ///< no background eviction
     double low_watermark = 0.5;
+    std::string eviction = "lru";
+    std::shared_ptr<quota_table> quotas = nullptr;
     late_load_policy late_loads = late_load_policy::admit;
     prefetch_limits_config limits = {};
     adapter_options adapter = without_retries();

@@ -15,12 +15,13 @@
 
 namespace terrace {
 
-/// When the background eviction starts and where it stops, as shares of L1's capacity. reserve_write() evicts on demand
-/// besides; the background only keeps it from having to.
+/// What leaves L1 first, when the background eviction starts and where it stops, as shares of L1's capacity.
+/// reserve_write() evicts on demand besides; the background only keeps it from having to.
 struct eviction_config {
-    std::string policy = "lru";   ///< a name of eviction_policy::make()
-    double high_watermark = 0.95; ///< start above this; in (0, 1]; 1 turns the background eviction off
-    double low_watermark = 0.90;  ///< stop at this; in [0, high_watermark]
+    std::string policy = "lru";                    ///< a name of eviction_policy::make()
+    double high_watermark = 0.95;                  ///< start above this; in (0, 1]; 1 turns the background eviction off
+    double low_watermark = 0.90;                   ///< stop at this; in [0, high_watermark]
+    std::shared_ptr<quota_table> quotas = nullptr; ///< of isolated_lru, the others pass them over; null: there are none
     /// A policy of the user's own, in place of a named one; called once, by the storage manager's constructor.
     std::function<std::unique_ptr<eviction_policy>()> make_policy = {};
 };

@@ -145,6 +145,8 @@ public:
     asio::awaitable<void> flush();
 
     [[nodiscard]] engine_status status() const;
+    /// What each tenant (cache salt) has in L1, under an eviction policy that tells them apart; otherwise nothing.
+    [[nodiscard]] std::vector<salt_usage> usage_by_salt() const;
 
     /// Refuses new work, cancels requests, lets started I/O finish and starts none, closes the adapters. Stores still
     /// queued are dropped and counted: flush() first to keep them. Leases in callers' hands stay valid. Afterwards

@@ -4,6 +4,11 @@
 #include <boost/asio/use_awaitable.hpp>
 
 namespace terrace {
+namespace {
+
+constexpr std::size_t objects_in_a_turn = 64;
+
+} // namespace
 
 void eviction_flow::on_pressure()
 {
@@ -11,12 +16,30 @@ void eviction_flow::on_pressure()
         context_.spawn([this](task_scope::task&) { return run(); });
 }
 
+void eviction_flow::on_overdue()
+{
+    if (!draining_ && !context_.stopping())
+        context_.spawn([this](task_scope::task&) { return drain_overdue(); });
+}
+
 asio::awaitable<void> eviction_flow::run()
 {
-    constexpr std::size_t objects_in_a_turn = 64;
     while (!context_.l1->evict_down_to(low_watermark_bytes_, objects_in_a_turn))
         co_await asio::post(context_.executor, asio::use_awaitable);
     context_.l1->eviction_done();
+}
+
+asio::awaitable<void> eviction_flow::drain_overdue()
+{
+    // Ends in the turn in which nothing was left: what becomes overdue after it is told again.
+    struct drain {
+        explicit drain(bool& flag) : draining{flag} { draining = true; }
+        ~drain() { draining = false; }
+        bool& draining;
+    };
+    const drain running{draining_};
+    while (!context_.l1->evict_overdue(objects_in_a_turn))
+        co_await asio::post(context_.executor, asio::use_awaitable);
 }
 
 } // namespace terrace

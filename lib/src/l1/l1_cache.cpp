@@ -214,13 +214,17 @@ void l1_cache::unlock(l1_entry& entry, std::uint32_t readers)
 bool l1_cache::evict_one() noexcept
 {
     evictable* victim = policy_->victim();
-    if (victim == nullptr)
-        return false;
-    auto& entry = static_cast<l1_entry&>(*victim);
+    if (victim != nullptr)
+        evict(*victim);
+    return victim != nullptr;
+}
+
+void l1_cache::evict(evictable& object) noexcept
+{
+    auto& entry = static_cast<l1_entry&>(object);
     TERRACE_ASSERT(entry.readers == 0);
     hide(entry);
     ++counts_.evicted_objects;
-    return true;
 }
 
 void l1_cache::grow_index() noexcept
@@ -247,6 +251,11 @@ bool l1_cache::note_use() noexcept
 {
     counts_.peak_used_bytes = std::max(counts_.peak_used_bytes, allocator_.used_bytes());
     return allocator_.used_bytes() > high_watermark_;
+}
+
+bool l1_cache::note_overdue() noexcept
+{
+    return !overdue_told_ && (overdue_told_ = policy_->overdue() != nullptr);
 }
 
 // ---- reserving and committing ----------------------------------------------------------------------------------
@@ -414,6 +423,7 @@ void l1_cache::commit(std::vector<slot>& slots, write_mode mode, const bitmap* f
     std::vector<l1_entry*> published;
     published.reserve(slots.size());
     bool pressed = false;
+    bool overdue = false;
     {
         std::scoped_lock guard{mutex_};
         const bool store = commits_wanted_ && !closed_;
@@ -441,6 +451,7 @@ void l1_cache::commit(std::vector<slot>& slots, write_mode mode, const bitmap* f
             }
         }
         pressed = note_use();
+        overdue = note_overdue();
     }
     if (!published.empty()) {
         std::ranges::reverse(published);
@@ -450,6 +461,7 @@ void l1_cache::commit(std::vector<slot>& slots, write_mode mode, const bitmap* f
     }
     tell_room();
     tell_pressure(pressed);
+    tell_overdue(overdue);
 }
 
 void l1_cache::discard(std::vector<slot> slots) noexcept
@@ -467,6 +479,7 @@ void l1_cache::land(write_lease staged, const landing& how)
 {
     auto& slots = staged.slots_; // what is left in it when this throws is discarded with the lease
     bool pressed = false;
+    bool overdue = false;
     {
         std::scoped_lock guard{mutex_};
         for (std::size_t i = slots.size(); i-- > 0;) {
@@ -495,9 +508,11 @@ void l1_cache::land(write_lease staged, const landing& how)
             }
         }
         pressed = note_use();
+        overdue = note_overdue();
     }
     tell_room();
     tell_pressure(pressed);
+    tell_overdue(overdue);
 }
 
 // ---- reading ---------------------------------------------------------------------------------------------------
@@ -646,27 +661,33 @@ read_lease l1_cache::share(const read_lease& held, const bitmap& found, std::siz
 
 void l1_cache::release(std::vector<l1_entry*> held, std::uint32_t readers) noexcept
 {
+    bool overdue = false;
     {
         std::scoped_lock guard{mutex_};
         for (std::size_t i = held.size(); i-- > 0;) // a chain's tail first: it is evicted before its head
             if (held[i] != nullptr)
                 unlock(*held[i], readers);
+        overdue = note_overdue();
         if (spare_held_.size() < spare_vectors && held.capacity() <= spare_capacity) {
             held.clear();
             spare_held_.push_back(std::move(held));
         }
     }
     tell_room();
+    tell_overdue(overdue);
 }
 
 void l1_cache::release(std::span<const l1_hold> held) noexcept
 {
+    bool overdue = false;
     {
         std::scoped_lock guard{mutex_};
         for (std::size_t i = held.size(); i-- > 0;)
             unlock(*held[i].entry, held[i].locks);
+        overdue = note_overdue();
     }
     tell_room();
+    tell_overdue(overdue);
 }
 
 std::vector<l1_entry*> l1_cache::disown(read_lease& lease) noexcept
@@ -769,6 +790,18 @@ bool l1_cache::evict_down_to(std::uint64_t target_bytes, std::size_t most)
     return true;
 }
 
+bool l1_cache::evict_overdue(std::size_t most)
+{
+    std::scoped_lock guard{mutex_};
+    while (evictable* overdue = policy_->overdue()) {
+        if (most-- == 0)
+            return false;
+        evict(*overdue);
+    }
+    overdue_told_ = false;
+    return true;
+}
+
 void l1_cache::close()
 {
     std::scoped_lock guard{mutex_};
@@ -806,6 +839,13 @@ void l1_cache::tell_pressure(bool pressed) noexcept
             listener->on_pressure();
 }
 
+void l1_cache::tell_overdue(bool overdue) noexcept
+{
+    if (overdue)
+        if (auto listener = listener_.lock())
+            listener->on_overdue();
+}
+
 bool l1_cache::anything_held() const
 {
     std::scoped_lock guard{mutex_};
@@ -819,6 +859,12 @@ l1_status l1_cache::status() const
     s.grown_bytes = allocator_.capacity_bytes();
     s.used_bytes = allocator_.used_bytes();
     return s;
+}
+
+std::vector<salt_usage> l1_cache::usage_by_salt() const
+{
+    std::scoped_lock guard{mutex_};
+    return policy_->usage();
 }
 
 void l1_cache::check() const

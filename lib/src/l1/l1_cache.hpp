@@ -78,6 +78,8 @@ public:
     virtual void on_room() noexcept = 0;
     /// More than the high watermark is in use; said once until eviction_done().
     virtual void on_pressure() noexcept = 0;
+    /// The policy names objects that have to go even though there is room; said once until evict_overdue() is done.
+    virtual void on_overdue() noexcept {}
 };
 
 /// The objects of one request that are locked for it, by position in the request. Destroying it releases them.
@@ -201,6 +203,8 @@ public:
     /// is left to do.
     bool evict_down_to(std::uint64_t target_bytes, std::size_t most);
     void eviction_done() noexcept { under_pressure_ = false; }
+    /// Evicts what has to go whether or not there is room, at most `most` objects. False if more is left to do.
+    bool evict_overdue(std::size_t most);
 
     /// Leaves so much of what is free or evictable to whoever takes the promise back, by promise(0), and reserves then.
     void promise(std::uint64_t bytes) noexcept { promised_bytes_ = bytes; }
@@ -216,6 +220,8 @@ public:
     /// Once it has grown as far as it can.
     [[nodiscard]] std::uint64_t capacity_bytes() const noexcept { return capacity_; }
     [[nodiscard]] l1_memory memory() const noexcept { return {{arena_.data(), arena_.size_bytes()}, arena_.fd()}; }
+    /// eviction_policy::usage().
+    [[nodiscard]] std::vector<salt_usage> usage_by_salt() const;
     /// What one object of this size takes.
     [[nodiscard]] std::uint64_t rounded(std::uint64_t bytes) const noexcept { return allocator_.rounded(bytes); }
 
@@ -302,15 +308,19 @@ private:
     /// Locks for the store flow what of these is unstored, which it then no longer is.
     [[nodiscard]] wanted_objects take_unstored(std::span<l1_entry* const> wanted);
     bool evict_one() noexcept;
+    void evict(evictable& object) noexcept;
     void grow_index() noexcept;
     void note_shortage() noexcept; ///< a reservation found no room, and did not try to grow
     /// Keeps the peak; true if the use is above the high watermark.
     [[nodiscard]] bool note_use() noexcept;
+    /// Whether on_overdue() is to be called.
+    [[nodiscard]] bool note_overdue() noexcept;
 
     /// What has to be told to the listener once the mutex is free.
     void tell_wanted(wanted_objects wanted) noexcept;
     void tell_room() noexcept;
     void tell_pressure(bool pressed) noexcept;
+    void tell_overdue(bool overdue) noexcept;
 
     arena arena_; // grows under growth_mutex_
     const std::uint64_t capacity_;
@@ -332,6 +342,7 @@ private:
     bool closed_ = false;
     std::uint32_t growth_failures_in_a_row_ = 0;
     std::uint32_t growth_pause_ = 0; // so many shortages are met without trying to grow
+    bool overdue_told_ = false;
 
     std::atomic<std::uint64_t> promised_bytes_ = 0;
     std::atomic<bool> commits_wanted_ = false;

@@ -137,3 +137,63 @@ TEST_CASE("L1 eviction: what was touched goes after what was not, and the tail o
         CHECK(l1.resident("a b c d") == "c d");
     }
 }
+
+TEST_CASE("L1 eviction: what is overdue is told once, on whatever makes it so, and goes before the rest")
+{
+    struct counting_listener : l1_listener {
+        int overdue = 0;
+        void on_commit(read_lease, write_mode) noexcept override {}
+        void on_wanted(read_lease, write_mode) noexcept override {}
+        void on_room() noexcept override {}
+        void on_pressure() noexcept override {}
+        void on_overdue() noexcept override { ++overdue; }
+    };
+    const auto quotas = std::make_shared<quota_table>();
+    quotas->set("x", 2 * object_bytes);
+    bare_l1 l1{8, eviction_policy::make("isolated_lru", quotas)};
+    const auto listener = std::make_shared<counting_listener>();
+    l1.cache->listen(listener);
+    l1.write("h a@x b@x");
+    CHECK(listener->overdue == 0);
+
+    SUBCASE("a commit")
+    {
+        l1.write("c@x d@x");
+        l1.write("e@x");
+        CHECK(listener->overdue == 1);
+        SUBCASE("drained in turns of bounded size")
+        {
+            CHECK_FALSE(l1.cache->evict_overdue(2));
+            CHECK(l1.cache->evict_overdue(2));
+            CHECK(l1.cache->status().evicted_objects == 3);
+            l1.write("f@x");
+            CHECK(listener->overdue == 2); // said again
+        }
+        SUBCASE("by a reservation on its way to room, before anything else")
+        {
+            l1.write("i j k l m"); // 11 objects; three of x are too many
+        }
+        CHECK(l1.resident("h") == "h");
+    }
+    SUBCASE("a release")
+    {
+        auto lease = l1.cache->read(keys("a@x b@x"), 1);
+        l1.write("c@x");
+        CHECK(listener->overdue == 0);
+        lease = {};
+        CHECK(listener->overdue == 1);
+        CHECK(l1.cache->evict_overdue(10));
+        CHECK(l1.resident("a@x b@x c@x") == "a@x b@x"); // c was used before they were released
+    }
+    SUBCASE("a load")
+    {
+        const std::vector<layout_run> layouts{{1, l1.layout}};
+        auto staged = l1.cache->stage_for_load(keys("c@x"), layouts, on_shortage::keep_leading);
+        l1_cache::landing how;
+        how.loaded = how.retained = bitmap{1, true};
+        how.keep_unclaimed = true;
+        how.ends = {0};
+        l1.cache->land(std::move(*staged), how);
+        CHECK(listener->overdue == 1);
+    }
+}
