@@ -655,6 +655,76 @@ TEST_CASE("file adapter: of a batch that is a prefix, the tail is evicted before
     CHECK(w.lookup(keys({1, 2, 3})) == bits({true, true, false}));
 }
 
+TEST_CASE("file adapter: full, its policy decides")
+{
+    store_world w{3 * store_world::file_bytes, 1};
+    SUBCASE("s3fifo: wanted twice, an object stays while others pass")
+    {
+        w.options.eviction = "s3fifo";
+        w.open();
+        w.put(keys({1}));
+        w.get(keys({1}));
+        w.get(keys({1}));
+        for (std::uint64_t n = 2; n < 10; ++n)
+            w.put(keys({n}));
+        CHECK(w.lookup(keys({1, 2, 9})) == bits({true, false, true}));
+    }
+    SUBCASE("s3fifo: storing and looking up are no use")
+    {
+        w.options.eviction = "s3fifo";
+        w.open();
+        w.put(keys({1}));
+        for (int i = 0; i < 3; ++i) {
+            w.lookup(keys({1}));
+            w.unlock(keys({1}));
+        }
+        w.put(keys({2}));
+        w.put(keys({3}));
+        w.put(keys({4}));
+        CHECK(w.lookup(keys({1, 2, 3, 4})) == bits({false, true, true, true}));
+    }
+    SUBCASE("none: what was first stays, and the store fails")
+    {
+        w.options.eviction = "none";
+        w.open();
+        for (std::uint64_t n : {1U, 2U, 3U})
+            CHECK(w.put(keys({n})).all());
+        CHECK(w.put(keys({4})).none());
+        CHECK(w.adapter->status().evicted_objects == 0);
+        CHECK(w.adapter->status().failed_stores == 1);
+    }
+    SUBCASE("isolated_lru: what a tenant has over its quota goes at the next store, with its files")
+    {
+        const auto quotas = std::make_shared<terrace::quota_table>();
+        const auto of_x = [](std::uint64_t n) { return object_key{"model", chunk_hash::from_number(n), 0, 0, "x"}; };
+        w.options.eviction = "isolated_lru";
+        w.options.quotas = quotas;
+        w.open();
+        w.put({of_x(1), of_x(2)});
+        quotas->set("x", store_world::file_bytes);
+        CHECK(w.files().size() == 2);
+        w.put(keys({3}));
+        CHECK(w.lookup({of_x(1), of_x(2), key(3)}) == bits({true, false, true}));
+        CHECK(w.files().size() == 2);
+        CHECK(w.adapter->status().evicted_objects == 1);
+        CHECK(w.put(keys({4}), 4 * store_world::file_bytes).none()); // never has room
+    }
+}
+
+TEST_CASE("file adapter: what a store has evicted before it turned out to have no room is removed from the disk")
+{
+    const auto quotas = std::make_shared<terrace::quota_table>();
+    store_world w{3 * store_world::file_bytes};
+    w.options.eviction = "isolated_lru";
+    w.options.quotas = quotas;
+    w.open();
+    w.put({object_key{"model", chunk_hash::from_number(1), 0, 0, "x"}});
+    quotas->set("x", 0);
+    CHECK(w.put(keys({2}), 3 * store_world::file_bytes).none()); // larger than the capacity
+    CHECK(w.files().empty());
+    CHECK(w.adapter->status().objects == 0);
+}
+
 TEST_CASE("file adapter: a store without room is refused, and evicts nothing in vain")
 {
     store_world w{2 * store_world::file_bytes};
@@ -771,21 +841,28 @@ TEST_CASE("file adapter: options that cannot be are refused")
     {
         options.capacity_bytes = 4096;
     }
+    SUBCASE("a policy that there is not, before the directory is made")
+    {
+        options.directory /= "sub";
+        options.eviction = "fifo";
+    }
     CHECK_THROWS_AS(file_adapter{options}, std::invalid_argument);
+    CHECK_FALSE(fs::exists(at.path() / "sub"));
 }
 
-TEST_CASE("file adapter: its spec names directory, capacity and threads")
+TEST_CASE("file adapter: its spec names directory, capacity, eviction and threads")
 {
     const temporary_directory at;
     const auto make = [](const std::string& text) {
         return terrace::make_file_adapter(terrace::adapter_spec::parse(text));
     };
-    const auto adapter = make("file:" + (at.path() / "a/b").string() + "?capacity=1MiB&threads=2");
+    const auto adapter = make("file:" + (at.path() / "a/b").string() + "?capacity=1MiB&eviction=s3fifo&threads=2");
     CHECK(adapter->status().capacity_bytes == 1 << 20);
     CHECK(fs::is_directory(at.path() / "a/b"));
     CHECK_THROWS_AS(make("file:"), std::invalid_argument);
     CHECK_THROWS_AS(make("file:" + at.path().string() + "?treads=2"), std::invalid_argument);
     CHECK_THROWS_AS(make("file:" + at.path().string() + "?threads=5000000000"), std::invalid_argument);
+    CHECK_THROWS_AS(make("file:" + at.path().string() + "?eviction=fifo"), std::invalid_argument);
 }
 
 TEST_CASE("file adapter: wrong arguments are refused before anything changes")

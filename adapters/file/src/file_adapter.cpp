@@ -8,7 +8,6 @@
 #include <boost/system/system_error.hpp>
 #include <fmt/format.h>
 #include <mutex>
-#include <optional>
 #include <stdexcept>
 
 #include <terrace/object_index.hpp>
@@ -33,6 +32,7 @@ file_options checked(file_options options)
     if (options.capacity_bytes != 0 && options.capacity_bytes <= file::header_bytes)
         throw std::invalid_argument(fmt::format("file adapter: capacity is {} bytes, expected more than {}, or 0",
                                                 options.capacity_bytes, file::header_bytes));
+    (void)eviction_policy::make(options.eviction); // refuses an unknown name before the directory is made
     return options;
 }
 
@@ -112,8 +112,8 @@ private:
     // On any thread.
     [[nodiscard]] std::vector<object_key> unknown(std::span<const object_key> keys) const;
     bitmap lock(std::span<const object_key> keys);
-    template <class Item>
-    void touch(std::span<const Item> items, const answers& done);
+    void touch(std::span<const load_item> items, const answers& loaded);
+    void order(std::span<const store_item> items, const answers& stored);
     [[nodiscard]] std::mutex& name_of(const object_key& key) { return names_[key.hash_code() % names_.size()]; }
     void note_problem(std::string what);
     void note_failed_store(std::string what);
@@ -162,9 +162,10 @@ public:
     room(impl& owner, std::uint64_t bytes) : owner_{owner}, bytes_{bytes}
     {
         const std::lock_guard lock{owner_.mutex_};
-        evicted_ = owner_.index_.make_room(bytes);
-        taken_ = evicted_.has_value();
-        owner_.evicted_objects_ += taken_ ? evicted_->size() : 0;
+        object_index::room made = owner_.index_.make_room(bytes);
+        evicted_ = std::move(made.evicted);
+        taken_ = made.granted;
+        owner_.evicted_objects_ += evicted_.size();
     }
     room(const room&) = delete;
     room& operator=(const room&) = delete;
@@ -177,7 +178,8 @@ public:
     }
 
     [[nodiscard]] bool taken() const noexcept { return taken_; }
-    [[nodiscard]] std::span<const object_key> evicted() const { return *evicted_; }
+    /// Taken or not, their files are to be removed.
+    [[nodiscard]] std::span<const object_key> evicted() const { return evicted_; }
     void insert(const object_key& key)
     {
         const std::lock_guard lock{owner_.mutex_};
@@ -188,14 +190,14 @@ public:
 private:
     impl& owner_;
     const std::uint64_t bytes_;
-    std::optional<std::vector<object_key>> evicted_;
-    bool taken_;
+    std::vector<object_key> evicted_;
+    bool taken_ = false;
 };
 
 file_adapter::impl::impl(file_options options)
     : options_{checked(std::move(options))},
       directory_{options_.directory},
-      index_{options_.capacity_bytes},
+      index_{options_.capacity_bytes, eviction_policy::make(options_.eviction, options_.quotas)},
       pool_{options_.threads}
 {
     const file::directory_contents contents = directory_.scan();
@@ -329,12 +331,11 @@ void file_adapter::impl::remove_damaged(const object_key& key, const std::string
         problem_ = fmt::format("removing the damaged {}: {}", path, failed.message());
 }
 
-template <class Item>
-void file_adapter::impl::touch(std::span<const Item> items, const answers& done)
+void file_adapter::impl::touch(std::span<const load_item> items, const answers& loaded)
 {
     const std::lock_guard lock{mutex_};
     for (std::size_t i = items.size(); i-- != 0;) // as in unlock()
-        if (done[i] != 0)
+        if (loaded[i] != 0)
             index_.touch(items[i].key);
 }
 
@@ -346,8 +347,17 @@ asio::awaitable<bitmap> file_adapter::impl::store(std::span<const store_item> it
     answers stored(items.size());
     const file::io_pool::work store_item = [&](std::size_t i) { stored[i] = store_one(items[i]); };
     co_await pool_.for_each(items.size(), 1, store_item);
-    touch(items, stored);
+    order(items, stored);
     co_return to_bitmap(stored);
+}
+
+/// As if the batch had been stored from its last item to its first, in whatever order the threads did.
+void file_adapter::impl::order(std::span<const store_item> items, const answers& stored)
+{
+    const std::lock_guard lock{mutex_};
+    for (std::size_t i = items.size(); i-- != 0;)
+        if (stored[i] != 0)
+            index_.make_latest(items[i].key);
 }
 
 bool file_adapter::impl::store_one(const store_item& item)
@@ -356,13 +366,13 @@ bool file_adapter::impl::store_one(const store_item& item)
         return true;
     const std::uint64_t bytes = file::header_bytes + item.bytes.size();
     room taken{*this, bytes};
+    remove_evicted(taken.evicted());
     if (!taken.taken()) {
-        note_failed_store(fmt::format("storing {}: no room for {} bytes beside what is locked or being stored, "
-                                      "capacity {}",
+        note_failed_store(fmt::format("storing {}: no room for {} bytes beside what is locked or being stored, or may "
+                                      "not be evicted, capacity {}",
                                       item.key.to_string(), bytes, options_.capacity_bytes));
         return false;
     }
-    remove_evicted(taken.evicted());
     const error_code failed = write(item, taken);
     last_store_failed_ = failed.failed();
     if (failed)
@@ -436,9 +446,8 @@ asio::awaitable<std::vector<stored_object>> file_adapter::impl::lock_victims(std
     std::vector<object_key> keys;
     {
         const std::lock_guard lock{mutex_};
-        keys = index_.next_victims(bytes + objects * file::header_bytes);
-        for (const object_key& key : keys)
-            index_.lock(key);
+        for (const auto& victim : index_.lock_victims(bytes + objects * file::header_bytes))
+            keys.push_back(victim.key);
     }
     std::vector<std::optional<memory_layout>> layouts(keys.size());
     const file::io_pool::work look = [&](std::size_t i) { layouts[i] = stored_layout(keys[i]); };
@@ -600,6 +609,7 @@ std::unique_ptr<l2_adapter> make_file_adapter(adapter_spec spec)
         spec.reject_place("expected a directory");
     file_options options{spec.place()};
     options.capacity_bytes = spec.take_bytes("capacity").value_or(options.capacity_bytes);
+    options.eviction = spec.take("eviction").value_or(options.eviction);
     options.threads = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(spec.take_count("threads").value_or(options.threads), UINT32_MAX));
     spec.expect_all_taken();

@@ -38,7 +38,11 @@ std::uint64_t total_bytes(const auto& items)
 
 class memory_adapter::impl {
 public:
-    explicit impl(memory_options options) : options_{std::move(options)}, index_{options_.capacity_bytes} {}
+    explicit impl(memory_options options)
+        : options_{std::move(options)},
+          index_{options_.capacity_bytes, eviction_policy::make(options_.eviction, options_.quotas)}
+    {
+    }
 
     /// Takes as long as the simulated device would for one call that moves `bytes`.
     asio::awaitable<void> take_time(std::uint64_t bytes)
@@ -95,15 +99,15 @@ public:
             return true;
         auto object = std::make_shared<const stored_bytes>(item.bytes, item.layout.fingerprint());
         std::scoped_lock guard{mutex_};
-        const auto evicted = index_.make_room(item.bytes.size());
-        if (!evicted) {
+        const object_index::room room = index_.make_room(item.bytes.size());
+        for (const object_key& key : room.evicted)
+            objects_.erase(key);
+        evicted_ += room.evicted.size();
+        if (!room.granted) {
             ++failed_stores_;
-            problem_ = "full: every object that could make room is locked";
+            problem_ = "full: nothing that could make room may be evicted";
             return false;
         }
-        for (const object_key& key : *evicted)
-            objects_.erase(key);
-        evicted_ += evicted->size();
         objects_[item.key] = std::move(object);
         index_.insert(item.key, item.bytes.size());
         return true;
@@ -125,10 +129,9 @@ public:
     {
         std::scoped_lock guard{mutex_};
         std::vector<stored_object> victims;
-        for (const object_key& key : index_.next_victims(bytes)) {
-            index_.lock(key);
-            const stored_bytes& object = *objects_.at(key);
-            victims.emplace_back(key, memory_layout::known_by(object.size, object.fingerprint));
+        for (const auto& victim : index_.lock_victims(bytes)) {
+            const stored_bytes& object = *objects_.at(victim.key);
+            victims.emplace_back(victim.key, memory_layout::known_by(object.size, object.fingerprint));
         }
         return victims;
     }
@@ -136,8 +139,8 @@ public:
     void unlock(std::span<const object_key> keys)
     {
         std::scoped_lock guard{mutex_};
-        for (const object_key& key : keys)
-            index_.unlock(key);
+        for (std::size_t i = keys.size(); i-- > 0;)
+            index_.unlock(keys[i]);
     }
 
     bool erase(const object_key& key)
@@ -215,7 +218,7 @@ asio::awaitable<bitmap> memory_adapter::load(std::span<const load_item> items)
     impl::operation running{*impl_};
     co_await impl_->take_time(total_bytes(items));
     bitmap loaded{items.size()};
-    for (std::size_t i = 0; i < items.size(); ++i)
+    for (std::size_t i = items.size(); i-- > 0;) // the tail of a prefix is to go before its head
         loaded.set(i, impl_->copy_out(items[i]));
     co_return loaded;
 }
@@ -225,7 +228,7 @@ asio::awaitable<bitmap> memory_adapter::store(std::span<const store_item> items)
     impl::operation running{*impl_};
     co_await impl_->take_time(total_bytes(items));
     bitmap stored{items.size()};
-    for (std::size_t i = 0; i < items.size(); ++i)
+    for (std::size_t i = items.size(); i-- > 0;) // as above
         stored.set(i, impl_->copy_in(items[i]));
     co_return stored;
 }
@@ -274,6 +277,7 @@ std::unique_ptr<l2_adapter> make_memory_adapter(adapter_spec spec)
     if (!spec.place().empty())
         spec.reject_place("a memory adapter has no place; expected nothing between 'memory:' and '?'");
     options.capacity_bytes = spec.take_bytes("capacity").value_or(0);
+    options.eviction = spec.take("eviction").value_or(options.eviction);
     options.latency = spec.take_duration("latency").value_or(nanoseconds{0});
     options.bandwidth_bytes_per_second = spec.take_bytes("bandwidth").value_or(0);
     spec.expect_all_taken();

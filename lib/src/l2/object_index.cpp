@@ -13,17 +13,16 @@ namespace intrusive = boost::intrusive;
 namespace {
 
 /// What is known of one key: an object, locks, or both.
-struct entry {
-    explicit entry(const object_key& k) : key{k} {}
+struct entry : evictable {
+    explicit entry(const object_key& k) { key = k; }
 
-    object_key key;
-    std::uint64_t bytes = 0;
     std::uint64_t locks = 0;
     std::uint64_t sequence = 0;
-    intrusive::list_member_hook<> use_hook;     // in `locked` if it has locks, otherwise in `recency`
+    intrusive::list_member_hook<> aside_hook;   // in `locked` if it has locks, otherwise perhaps in `chosen`
     intrusive::set_member_hook<> sequence_hook; // in `stored` if there is an object
 
     [[nodiscard]] bool is_stored() const noexcept { return sequence_hook.is_linked(); }
+    [[nodiscard]] bool is_chosen() const noexcept { return locks == 0 && aside_hook.is_linked(); }
 };
 
 struct sequence_of {
@@ -44,21 +43,22 @@ std::uint64_t parse_position(const std::string& text)
 } // namespace
 
 struct object_index::state {
-    using use_list =
-        intrusive::list<entry, intrusive::member_hook<entry, intrusive::list_member_hook<>, &entry::use_hook>>;
+    using aside_list =
+        intrusive::list<entry, intrusive::member_hook<entry, intrusive::list_member_hook<>, &entry::aside_hook>>;
     using sequence_set =
         intrusive::set<entry, intrusive::member_hook<entry, intrusive::set_member_hook<>, &entry::sequence_hook>,
                        intrusive::key_of_value<sequence_of>>;
 
     std::uint64_t capacity = 0;
-    std::uint64_t used = 0;      // of which
-    std::uint64_t evictable = 0; // is in objects without locks; the rest is locked, or room not yet inserted into
+    std::uint64_t used = 0;     // of which
+    std::uint64_t unlocked = 0; // is in objects without locks; the rest is locked, or room not yet inserted into
     std::uint64_t last_sequence = 0;
 
     std::unordered_map<object_key, entry> entries; // each has an object or a lock
-    use_list recency;                              // without locks, all stored; the front was used least recently
-    use_list locked;                               // with locks, stored or not
+    aside_list locked;                             // with locks, stored or not
+    aside_list chosen;                             // stored, and named by next_victims(): the first goes first
     sequence_set stored;                           // all that have an object, oldest entry first
+    std::unique_ptr<eviction_policy> policy;       // knows all that is stored, except what is chosen
 
     [[nodiscard]] const entry* find(const object_key& key) const
     {
@@ -76,60 +76,114 @@ struct object_index::state {
         return e != nullptr && e->is_stored() ? e : nullptr;
     }
 
+    // ---- what the policy is told ----
+
+    void admit(entry& e) noexcept
+    {
+        e.eviction_marks = 0;
+        policy->admit(e);
+        if (e.locks != 0)
+            policy->acquire(e);
+    }
+
+    void forget(entry& e) noexcept
+    {
+        if (e.is_chosen())
+            chosen.erase(chosen.iterator_to(e)); // the policy was told when it was chosen
+        else
+            policy->forget(e);
+    }
+
+    /// Somebody wants it, so it does not go yet.
+    void take_back_choice(entry& e) noexcept
+    {
+        if (!e.is_chosen())
+            return;
+        forget(e);
+        admit(e);
+    }
+
     void touch(entry& e) noexcept
     {
-        if (e.locks == 0)
-            recency.splice(recency.end(), recency, recency.iterator_to(e));
+        take_back_choice(e);
+        policy->touch(e);
     }
+
+    [[nodiscard]] entry* next_victim() noexcept
+    {
+        return chosen.empty() ? static_cast<entry*>(policy->victim()) : &chosen.front();
+    }
+
+    // ---- objects and locks ----
 
     /// The key has an object of `bytes` from now on, which `used` counts already.
     void put(const object_key& key, std::uint64_t bytes)
     {
         entry& e = entries.try_emplace(key, key).first->second;
-        if (e.is_stored()) {
-            used -= e.bytes;
-            evictable -= e.locks == 0 ? e.bytes : 0;
-        } else {
+        const std::uint64_t before = e.bytes;
+        if (!e.is_stored()) {
             e.sequence = ++last_sequence;
+            e.bytes = bytes;
             stored.push_back(e);
-            if (e.locks == 0)
-                recency.push_back(e);
+            admit(e);
+        } else if (bytes == before) {
+            touch(e); // stored again: it was asked for, and computed
+        } else {
+            forget(e); // an object's size is constant for a policy
+            e.bytes = bytes;
+            admit(e);
         }
-        e.bytes = bytes;
-        evictable += e.locks == 0 ? bytes : 0;
-        touch(e);
+        used -= before;
+        unlocked += e.locks == 0 ? bytes - before : 0;
     }
 
     void remove(entry& e)
     {
         used -= e.bytes;
         stored.erase(stored.iterator_to(e));
-        if (e.locks != 0)
-            return; // the locks stay with the key
-        evictable -= e.bytes;
-        forget(e, recency);
-    }
-
-    void release(entry& e)
-    {
-        if (!e.is_stored()) {
-            forget(e, locked);
-            return;
+        forget(e);
+        if (e.locks == 0) {
+            unlocked -= e.bytes;
+            entries.erase(entries.find(e.key)); // by iterator: the key lies in what is erased
+        } else {
+            e.bytes = 0; // the locks stay with the key
         }
-        recency.splice(recency.end(), locked, locked.iterator_to(e));
-        evictable += e.bytes;
     }
 
-    void forget(entry& e, use_list& where)
+    void evict(entry& e, std::vector<object_key>& evicted)
     {
-        where.erase(where.iterator_to(e));
-        entries.erase(entries.find(e.key)); // by iterator: the key lies in what is erased
+        evicted.push_back(e.key);
+        remove(e);
+    }
+
+    void lock(entry& e) noexcept
+    {
+        if (e.locks == 0) {
+            take_back_choice(e);
+            policy->acquire(e);
+            locked.push_back(e);
+            unlocked -= e.bytes;
+        }
+        ++e.locks;
+    }
+
+    void release(entry& e) noexcept // its last lock has gone
+    {
+        locked.erase(locked.iterator_to(e));
+        if (e.is_stored()) {
+            policy->release(e);
+            unlocked += e.bytes;
+        } else {
+            entries.erase(entries.find(e.key));
+        }
     }
 };
 
-object_index::object_index(std::uint64_t capacity_bytes) : state_{std::make_unique<state>()}
+object_index::object_index(std::uint64_t capacity_bytes, std::unique_ptr<eviction_policy> policy)
+    : state_{std::make_unique<state>()}
 {
     state_->capacity = capacity_bytes;
+    state_->policy = policy != nullptr ? std::move(policy) : eviction_policy::make("lru");
 }
 
 object_index::~object_index() = default;
@@ -163,13 +217,9 @@ std::optional<std::uint64_t> object_index::find(const object_key& key) const
 bool object_index::lock(const object_key& key)
 {
     entry* e = state_->find_stored(key);
-    if (e == nullptr)
-        return false;
-    if (++e->locks == 1) {
-        state_->locked.splice(state_->locked.end(), state_->recency, state_->recency.iterator_to(*e));
-        state_->evictable -= e->bytes;
-    }
-    return true;
+    if (e != nullptr)
+        state_->lock(*e);
+    return e != nullptr;
 }
 
 void object_index::unlock(const object_key& key)
@@ -200,36 +250,68 @@ void object_index::touch(const object_key& key)
         state_->touch(*e);
 }
 
-std::optional<std::vector<object_key>> object_index::make_room(std::uint64_t bytes)
+void object_index::make_latest(const object_key& key)
+{
+    entry* e = state_->find_stored(key);
+    if (e == nullptr || e->locks != 0)
+        return;
+    state_->take_back_choice(*e);
+    state_->policy->acquire(*e); // the order of release is all that this changes
+    state_->policy->release(*e);
+}
+
+object_index::room object_index::make_room(std::uint64_t bytes)
 {
     state& s = *state_;
-    std::vector<object_key> evicted;
+    room made;
+    while (evictable* overdue = s.policy->overdue())
+        s.evict(static_cast<entry&>(*overdue), made.evicted);
     if (s.capacity != 0) {
-        const std::uint64_t kept = s.used - s.evictable;
+        const std::uint64_t kept = s.used - s.unlocked;
         if (kept > s.capacity || bytes > s.capacity - kept)
-            return std::nullopt;
+            return made;
         while (s.used > s.capacity - bytes) {
-            evicted.push_back(s.recency.front().key);
-            s.remove(s.recency.front());
+            entry* victim = s.next_victim();
+            if (victim == nullptr)
+                return made;
+            s.evict(*victim, made.evicted);
         }
     }
     s.used += bytes;
-    return evicted;
+    made.granted = true;
+    return made;
 }
 
-std::vector<object_key> object_index::next_victims(std::uint64_t bytes) const
+std::vector<object_index::candidate> object_index::next_victims(std::uint64_t bytes)
+{
+    state& s = *state_;
+    std::vector<candidate> next;
+    std::uint64_t named = 0;
+    const auto name = [&](const entry& e) {
+        next.push_back({e.key, e.bytes});
+        named += e.bytes;
+    };
+    for (auto at = s.chosen.begin(); at != s.chosen.end() && named < bytes; ++at)
+        name(*at);
+    while (named < bytes) {
+        auto* victim = static_cast<entry*>(s.policy->victim());
+        if (victim == nullptr)
+            break;
+        name(*victim);
+        s.policy->forget(*victim);
+        s.chosen.push_back(*victim);
+    }
+    return next;
+}
+
+std::vector<object_index::candidate> object_index::lock_victims(std::uint64_t bytes)
 {
     const state& s = *state_;
-    std::vector<object_key> victims;
-    std::uint64_t used = s.used;
-    if (s.capacity == 0 || bytes > s.capacity)
-        return victims;
-    for (const entry& e : s.recency) {
-        if (used <= s.capacity - bytes)
-            break;
-        victims.push_back(e.key);
-        used -= e.bytes;
-    }
+    if (s.capacity == 0 || bytes > s.capacity || s.used <= s.capacity - bytes)
+        return {};
+    auto victims = next_victims(s.used - (s.capacity - bytes));
+    for (const candidate& victim : victims)
+        lock(victim.key);
     return victims;
 }
 

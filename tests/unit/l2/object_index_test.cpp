@@ -6,11 +6,16 @@
 #include <set>
 #include <stdexcept>
 
+#include <terrace/eviction_policy.hpp>
+
 using terrace::chunk_hash;
+using terrace::evictable;
+using terrace::eviction_policy;
 using terrace::key_page;
 using terrace::list_cursor;
 using terrace::object_index;
 using terrace::object_key;
+using terrace::quota_table;
 
 namespace {
 
@@ -28,12 +33,46 @@ std::vector<object_key> keys(std::initializer_list<std::uint64_t> numbers)
 }
 
 /// Adds an object in room of its own; what was evicted for it.
+std::vector<object_key> add(object_index& index, const object_key& k, std::uint64_t bytes)
+{
+    const auto room = index.make_room(bytes);
+    REQUIRE(room.granted);
+    index.insert(k, bytes);
+    return room.evicted;
+}
 std::vector<object_key> add(object_index& index, std::uint64_t n, std::uint64_t bytes)
 {
-    const auto evicted = index.make_room(bytes);
-    REQUIRE(evicted.has_value());
-    index.insert(key(n), bytes);
-    return *evicted;
+    return add(index, key(n), bytes);
+}
+
+/// What has to go for `bytes` of room.
+std::vector<object_key> evicted_for(object_index& index, std::uint64_t bytes)
+{
+    const auto room = index.make_room(bytes);
+    REQUIRE(room.granted);
+    return room.evicted;
+}
+
+/// No room, and nothing evicted in vain.
+bool refuses(object_index& index, std::uint64_t bytes)
+{
+    const auto room = index.make_room(bytes);
+    return !room.granted && room.evicted.empty();
+}
+
+std::vector<object_key> next(object_index& index, std::uint64_t bytes)
+{
+    std::vector<object_key> named;
+    for (const auto& candidate : index.next_victims(bytes)) {
+        CHECK(index.find(candidate.key) == candidate.bytes); // it is there
+        named.push_back(candidate.key);
+    }
+    return named;
+}
+
+object_key key_of(std::uint64_t n, const std::string& salt)
+{
+    return object_key{"model", chunk_hash::from_number(n), 0, 0, salt};
 }
 
 } // namespace
@@ -74,13 +113,13 @@ TEST_CASE("object_index: what was inserted is found with its size, and counts")
 TEST_CASE("object_index: room that is taken counts as used until it is given back")
 {
     object_index index{100};
-    CHECK(index.make_room(60).has_value());
+    CHECK(index.make_room(60).granted);
     CHECK(index.used_bytes() == 60);
-    CHECK(!index.make_room(41));
+    CHECK(refuses(index, 41));
     CHECK(index.used_bytes() == 60);
     index.give_back(60);
     CHECK(index.used_bytes() == 0);
-    CHECK(index.make_room(100).has_value());
+    CHECK(index.make_room(100).granted);
 }
 
 TEST_CASE("object_index: what was used least recently goes first")
@@ -107,7 +146,7 @@ TEST_CASE("object_index: what was used least recently goes first")
     }
     SUBCASE("nor what was replaced since; the old one's bytes are free only then")
     {
-        CHECK(index.make_room(10) == keys({1}));
+        CHECK(evicted_for(index, 10) == keys({1}));
         index.insert(key(2), 10);
         CHECK(index.used_bytes() == 20);
         CHECK(add(index, 5, 20) == keys({3}));
@@ -118,14 +157,14 @@ TEST_CASE("object_index: what was used least recently goes first")
     }
     SUBCASE("and what is larger than everything evicts nothing")
     {
-        CHECK(!index.make_room(31));
+        CHECK(refuses(index, 31));
         CHECK(index.objects() == 3);
     }
     SUBCASE("what was restored past the capacity goes as well")
     {
         index.restore(key(4), 40);
         CHECK(index.used_bytes() == 70);
-        CHECK(index.make_room(0) == keys({1, 2, 3, 4}));
+        CHECK(evicted_for(index, 0) == keys({1, 2, 3, 4}));
         CHECK(index.used_bytes() == 0);
     }
 }
@@ -141,7 +180,7 @@ TEST_CASE("object_index: a locked object is not evicted")
     CHECK(!index.lock(key(9)));
     CHECK(index.locked_objects() == 1);
 
-    CHECK(!index.make_room(21));
+    CHECK(refuses(index, 21));
     CHECK(index.objects() == 3);
     CHECK(add(index, 4, 20) == keys({2, 3}));
 
@@ -149,24 +188,24 @@ TEST_CASE("object_index: a locked object is not evicted")
     {
         index.unlock(key(1));
         CHECK(index.locked(key(1)));
-        CHECK(!index.make_room(30));
+        CHECK(refuses(index, 30));
         index.unlock(key(1));
         CHECK(!index.locked(key(1)));
         CHECK(index.locked_objects() == 0);
-        CHECK(index.make_room(30) == keys({4, 1})); // its last unlock was a use
+        CHECK(evicted_for(index, 30) == keys({4, 1})); // its last unlock was a use
     }
     SUBCASE("or all at once")
     {
         index.unlock_all();
         CHECK(index.locked_objects() == 0);
-        CHECK(index.make_room(30) == keys({4, 1}));
+        CHECK(evicted_for(index, 30) == keys({4, 1}));
     }
     SUBCASE("and unlocking what is not locked changes nothing")
     {
         index.unlock(key(4));
         index.unlock(key(9));
         CHECK(index.locked_objects() == 1);
-        CHECK(index.make_room(20) == keys({4}));
+        CHECK(evicted_for(index, 20) == keys({4}));
     }
 }
 
@@ -187,15 +226,15 @@ TEST_CASE("object_index: locks stay with the key when its object goes")
         index.lock(key(1));   // the new holder
         index.unlock(key(1)); // the old one
         CHECK(index.locked(key(1)));
-        CHECK(!index.make_room(20));
+        CHECK(refuses(index, 20));
         index.unlock(key(1));
-        CHECK(index.make_room(20) == keys({1}));
+        CHECK(evicted_for(index, 20) == keys({1}));
     }
     SUBCASE("and the last unlock forgets the key")
     {
         index.unlock(key(1));
         CHECK(index.locked_objects() == 0);
-        CHECK(index.make_room(20)->empty());
+        CHECK(evicted_for(index, 20).empty());
     }
     SUBCASE("or unlock_all() does")
     {
@@ -249,57 +288,242 @@ TEST_CASE("object_index: listing shows every key once, in pages")
     }
 }
 
-TEST_CASE("object_index: its numbers agree with a plain model over random calls")
+TEST_CASE("object_index: its numbers agree with a plain model over random calls, whatever the policy")
 {
-    const std::uint64_t capacity = 200;
-    const unsigned seed = std::random_device{}();
-    INFO("seed ", seed);
-    std::mt19937 random{seed};
-    const auto below = [&](unsigned n) { return std::uniform_int_distribution<unsigned>{0, n - 1}(random); };
+    for (const std::string policy : {"lru", "s3fifo", "isolated_lru", "none"}) {
+        CAPTURE(policy);
+        const std::uint64_t capacity = 200;
+        const unsigned seed = std::random_device{}();
+        INFO("seed ", seed);
+        std::mt19937 random{seed};
+        const auto below = [&](unsigned n) { return std::uniform_int_distribution<unsigned>{0, n - 1}(random); };
 
-    object_index index{capacity};
-    std::map<std::uint64_t, std::uint64_t> sizes;
-    std::map<std::uint64_t, unsigned> locks;
-    for (int step = 0; step < 20'000; ++step) {
-        const std::uint64_t n = below(30);
-        switch (below(5)) {
-        case 0: {
-            const std::uint64_t bytes = 1 + below(60);
-            const auto evicted = index.make_room(bytes);
-            if (!evicted)
+        object_index index{capacity, eviction_policy::make(policy)};
+        std::map<std::uint64_t, std::uint64_t> sizes;
+        std::map<std::uint64_t, unsigned> locks;
+        for (int step = 0; step < 10'000; ++step) {
+            const std::uint64_t n = below(30);
+            switch (below(8)) {
+            case 0: {
+                const std::uint64_t bytes = 1 + below(60);
+                const auto room = index.make_room(bytes);
+                for (const object_key& gone : room.evicted)
+                    CHECK(std::erase_if(sizes, [&](const auto& s) {
+                              return key(s.first) == gone && !locks.contains(s.first);
+                          }) == 1);
+                if (!room.granted)
+                    break;
+                if (below(4) == 0) {
+                    index.give_back(bytes);
+                } else {
+                    index.insert(key(n), bytes);
+                    sizes[n] = bytes;
+                }
                 break;
-            for (const object_key& gone : *evicted)
-                CHECK(std::erase_if(
-                          sizes, [&](const auto& s) { return key(s.first) == gone && !locks.contains(s.first); }) == 1);
-            if (below(4) == 0) {
-                index.give_back(bytes);
-            } else {
-                index.insert(key(n), bytes);
-                sizes[n] = bytes;
             }
-            break;
+            case 1:
+                if (index.lock(key(n)))
+                    ++locks[n];
+                break;
+            case 2:
+            case 3:
+                index.unlock(key(n));
+                if (locks.contains(n) && --locks[n] == 0)
+                    locks.erase(n);
+                break;
+            case 4:
+                CHECK(index.erase(key(n)) == (sizes.erase(n) == 1));
+                break;
+            case 5:
+                index.make_latest(key(n));
+                break;
+            case 6:
+                for (const auto& candidate : index.next_victims(below(50)))
+                    CHECK_FALSE(index.locked(candidate.key));
+                break;
+            default:
+                index.touch(key(n));
+            }
+            std::uint64_t used = 0;
+            for (const auto& [number, bytes] : sizes) {
+                REQUIRE(index.find(key(number)) == bytes);
+                used += bytes;
+            }
+            REQUIRE(index.used_bytes() == used);
+            REQUIRE(used <= capacity);
+            REQUIRE(index.objects() == sizes.size());
+            REQUIRE(index.locked_objects() == locks.size());
         }
-        case 1:
-            if (index.lock(key(n)))
-                ++locks[n];
-            break;
-        case 2:
-        case 3:
-            index.unlock(key(n));
-            if (locks.contains(n) && --locks[n] == 0)
-                locks.erase(n);
-            break;
-        default:
-            CHECK(index.erase(key(n)) == (sizes.erase(n) == 1));
+    }
+}
+
+// ---- policies --------------------------------------------------------------------------------------------------
+
+TEST_CASE("object_index: its policy decides what goes")
+{
+    object_index index{100, eviction_policy::make("s3fifo")};
+    for (std::uint64_t n = 0; n < 10; ++n)
+        add(index, n, 10);
+    index.touch(key(0));
+    index.touch(key(0));
+    SUBCASE("wanted twice, it stays while others pass")
+    {
+        for (std::uint64_t n = 10; n < 50; ++n)
+            add(index, n, 10);
+        CHECK(index.find(key(0)));
+    }
+    SUBCASE("being locked and unlocked is no use")
+    {
+        for (int i = 0; i < 5; ++i) {
+            index.lock(key(1));
+            index.unlock(key(1));
         }
-        std::uint64_t used = 0;
-        for (const auto& [number, bytes] : sizes) {
-            REQUIRE(index.find(key(number)) == bytes);
-            used += bytes;
+        CHECK(add(index, 10, 10) == keys({1}));
+    }
+    SUBCASE("nor is being made the latest of a batch")
+    {
+        for (int i = 0; i < 5; ++i)
+            index.make_latest(key(1));
+        CHECK(add(index, 10, 10) == keys({1}));
+    }
+    SUBCASE("being stored again is")
+    {
+        index.erase(key(9)); // room for it
+        CHECK(add(index, 1, 10).empty());
+        index.touch(key(1));
+        CHECK(add(index, 10, 10).empty());
+        CHECK(add(index, 11, 10) == keys({2}));
+    }
+}
+
+TEST_CASE("object_index: a batch that came in any order is put in another, which is no use of it")
+{
+    object_index index{30};
+    for (std::uint64_t n : {2, 1, 3})
+        add(index, n, 10);
+    for (std::uint64_t n : {3, 2, 1})
+        index.make_latest(key(n));
+    index.make_latest(key(9)); // not there
+    CHECK(evicted_for(index, 30) == keys({3, 2, 1}));
+}
+
+TEST_CASE("object_index: a policy that gives nothing grants no room, and room that is there is granted")
+{
+    object_index index{30, eviction_policy::make("none")};
+    add(index, 1, 20);
+    CHECK(refuses(index, 11));
+    CHECK(index.used_bytes() == 20);
+    CHECK(evicted_for(index, 10).empty());
+}
+
+TEST_CASE("object_index: what a policy gave before it had no more is gone, granted or not")
+{
+    /// Gives one object, and then no other.
+    class one_victim final : public eviction_policy {
+    public:
+        void admit(evictable& object) noexcept override { victim_ = !given_ ? &object : nullptr; }
+        void acquire(evictable&) noexcept override {}
+        void release(evictable&) noexcept override {}
+        void forget(evictable& object) noexcept override
+        {
+            given_ = given_ || victim_ == &object;
+            victim_ = nullptr;
         }
-        REQUIRE(index.used_bytes() == used);
-        REQUIRE(used <= capacity);
-        REQUIRE(index.objects() == sizes.size());
-        REQUIRE(index.locked_objects() == locks.size());
+        evictable* victim() noexcept override { return victim_; }
+
+    private:
+        evictable* victim_ = nullptr;
+        bool given_ = false;
+    };
+    object_index index{30, std::make_unique<one_victim>()};
+    for (std::uint64_t n = 1; n <= 3; ++n)
+        add(index, n, 10);
+    const auto room = index.make_room(20);
+    CHECK_FALSE(room.granted);
+    CHECK(room.evicted == keys({3}));
+    CHECK(index.used_bytes() == 20);
+    CHECK(index.objects() == 2);
+}
+
+TEST_CASE("object_index: the next victims are named, stay, and go first")
+{
+    for (const std::string policy : {"lru", "s3fifo", "isolated_lru"}) {
+        CAPTURE(policy);
+        const auto two_named_of_four = [&] {
+            auto index = std::make_unique<object_index>(40, eviction_policy::make(policy));
+            for (std::uint64_t n = 1; n <= 4; ++n)
+                add(*index, n, 10);
+            CHECK(next(*index, 0).empty());
+            CHECK(next(*index, 11) == keys({1, 2}));
+            CHECK(next(*index, 5) == keys({1})); // named before
+            CHECK(index->objects() == 4);
+            CHECK(index->used_bytes() == 40);
+            return index;
+        };
+        const auto in_order = two_named_of_four();
+        CHECK(add(*in_order, 5, 10) == keys({1}));
+        CHECK(next(*in_order, 100) == keys({2, 3, 4, 5}));
+        CHECK(evicted_for(*in_order, 40) == keys({2, 3, 4, 5}));
+
+        const auto touched = two_named_of_four();
+        touched->touch(key(1));
+        CHECK(evicted_for(*touched, 10) == keys({2}));
+        CHECK(evicted_for(*touched, 10) == keys({3}));
+
+        const auto locked = two_named_of_four();
+        locked->lock(key(1));
+        CHECK(next(*locked, 100) == keys({2, 3, 4}));
+        CHECK(refuses(*locked, 40));
+        locked->unlock(key(1));
+        CHECK(evicted_for(*locked, 40) == keys({2, 3, 4, 1}));
+
+        const auto replaced = two_named_of_four();
+        replaced->restore(key(1), 10); // found again, as large
+        CHECK(evicted_for(*replaced, 10) == keys({2}));
+        CHECK(next(*replaced, 10) == keys({3}));
+        replaced->restore(key(3), 5); // or smaller
+        CHECK(evicted_for(*replaced, 6) == keys({4}));
+        CHECK(replaced->find(key(3)) == 5U);
+
+        const auto made_latest = two_named_of_four();
+        made_latest->make_latest(key(1));
+        CHECK(evicted_for(*made_latest, 10) == keys({2}));
+
+        const auto erased = two_named_of_four();
+        CHECK(erased->erase(key(1)));
+        CHECK(evicted_for(*erased, 20) == keys({2}));
+    }
+}
+
+TEST_CASE("object_index: what is over a quota goes at the next store, room or not")
+{
+    for (const std::uint64_t capacity : {0, 1'000}) {
+        CAPTURE(capacity);
+        const auto quotas = std::make_shared<quota_table>();
+        const auto two_too_many = [&] {
+            quotas->remove("x");
+            auto index = std::make_unique<object_index>(capacity, eviction_policy::make("isolated_lru", quotas));
+            for (std::uint64_t n = 0; n < 4; ++n)
+                add(*index, key_of(n, "x"), 10);
+            add(*index, key_of(9, "y"), 100);
+            quotas->set("x", 20);
+            CHECK(index->objects() == 5);
+            return index;
+        };
+        const auto by_age = two_too_many();
+        by_age->touch(key_of(0, "x"));
+        CHECK(add(*by_age, 5, 10) == std::vector{key_of(1, "x"), key_of(2, "x")});
+
+        const auto locked = two_too_many();
+        locked->lock(key_of(0, "x"));
+        locked->lock(key_of(1, "x"));
+        CHECK(add(*locked, 5, 10).empty());
+        locked->unlock(key_of(1, "x"));
+        CHECK(add(*locked, 6, 10) == std::vector{key_of(2, "x")});
+
+        const auto granted_nothing = two_too_many();
+        const auto room = granted_nothing->make_room(1'001);
+        CHECK(room.granted == (capacity == 0));
+        CHECK(room.evicted.size() == 2);
     }
 }

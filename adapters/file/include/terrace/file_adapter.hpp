@@ -3,10 +3,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <terrace/adapter_spec.hpp>
 #include <terrace/l2_adapter.hpp>
+#include <terrace/quota_table.hpp>
 
 namespace terrace {
 
@@ -15,9 +17,11 @@ class file_options {
 public:
     explicit file_options(std::filesystem::path dir) : directory{std::move(dir)} {}
 
-    std::filesystem::path directory;  ///< made if it is not there
-    std::uint64_t capacity_bytes = 0; ///< of files with their headers, > 4096; 0: what the file system holds
-    std::uint32_t threads = 4;        ///< that read and write; 1 to 256
+    std::filesystem::path directory;           ///< made if it is not there
+    std::uint64_t capacity_bytes = 0;          ///< of files with their headers, > 4096; 0: what the file system holds
+    std::uint32_t threads = 4;                 ///< that read and write; 1 to 256
+    std::string eviction = "lru";              ///< a name of eviction_policy::make()
+    std::shared_ptr<const quota_table> quotas; ///< of isolated_lru, in bytes of files; null: there are none
 };
 
 /// An L2 adapter that keeps each object in a file of its own.
@@ -54,7 +58,7 @@ private:
     std::shared_ptr<impl> impl_; // shared with the calls under way
 };
 
-/// `file:/var/cache/terrace?capacity=20GiB&threads=4`
+/// `file:/var/cache/terrace?capacity=20GiB&eviction=s3fifo&threads=4`
 [[nodiscard]] std::unique_ptr<l2_adapter> make_file_adapter(adapter_spec spec);
 
 } // namespace terrace

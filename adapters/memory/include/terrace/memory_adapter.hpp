@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <terrace/adapter_spec.hpp>
 #include <terrace/clock.hpp>
 #include <terrace/l2_adapter.hpp>
+#include <terrace/quota_table.hpp>
 
 namespace terrace {
 
@@ -16,6 +18,8 @@ public:
     memory_options() = default;
 
     std::uint64_t capacity_bytes = 0;             ///< of payload; 0: no limit
+    std::string eviction = "lru";                 ///< a name of eviction_policy::make()
+    std::shared_ptr<const quota_table> quotas;    ///< of isolated_lru; null: there are none
     nanoseconds latency{0};                       ///< added to each lookup, load, store and erase
     std::uint64_t bandwidth_bytes_per_second = 0; ///< shared by loads and stores; 0: as fast as memcpy
     std::shared_ptr<terrace::clock> clock;        ///< for latency and bandwidth; null: the machine's
@@ -23,7 +27,7 @@ public:
 
 /// An L2 adapter that keeps its objects in a map: for tests, demonstrations, and as a model of a slower store.
 ///
-/// Full, it evicts what was used least recently and is not locked.
+/// Full, it evicts by its policy what is not locked.
 class memory_adapter final : public l2_adapter, public demotion_source {
 public:
     explicit memory_adapter(memory_options options = {});
@@ -44,7 +48,7 @@ private:
     std::unique_ptr<impl> impl_;
 };
 
-/// `memory:?capacity=1GiB&latency=50us&bandwidth=2GiB`; bandwidth in bytes per second.
+/// `memory:?capacity=1GiB&eviction=s3fifo&latency=50us&bandwidth=2GiB`; bandwidth in bytes per second.
 [[nodiscard]] std::unique_ptr<l2_adapter> make_memory_adapter(adapter_spec spec);
 
 } // namespace terrace
