@@ -18,7 +18,7 @@ void eviction_flow::on_pressure()
 
 void eviction_flow::on_overdue()
 {
-    if (!draining_ && !context_.stopping())
+    if (!context_.stopping())
         context_.spawn([this](task_scope::task&) { return drain_overdue(); });
 }
 
@@ -31,13 +31,6 @@ asio::awaitable<void> eviction_flow::run()
 
 asio::awaitable<void> eviction_flow::drain_overdue()
 {
-    // Ends in the turn in which nothing was left: what becomes overdue after it is told again.
-    struct drain {
-        explicit drain(bool& flag) : draining{flag} { draining = true; }
-        ~drain() { draining = false; }
-        bool& draining;
-    };
-    const drain running{draining_};
     while (!context_.l1->evict_overdue(objects_in_a_turn))
         co_await asio::post(context_.executor, asio::use_awaitable);
 }

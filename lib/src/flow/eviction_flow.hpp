@@ -27,7 +27,6 @@ private:
 
     flow_context& context_;
     const std::uint64_t low_watermark_bytes_;
-    bool draining_ = false;
 };
 
 } // namespace terrace

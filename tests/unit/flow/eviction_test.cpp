@@ -158,6 +158,17 @@ TEST_CASE("eviction: a tenant keeps no more than its quota, room or not")
         w.settle();
         CHECK(w.l1().resident_objects == 1);
     }
+    SUBCASE("what is kept by key counts when it is finished with")
+    {
+        w.write("a@x b@x c@x");
+        w.manager.keep(w.manager.read(keys("a@x")));
+        w.write("d@x");
+        CHECK(w.l1().resident_objects == 5);
+        w.manager.finish_read(keys("a@x"));
+        w.settle();
+        CHECK(w.l1().resident_objects == 4);
+        CHECK(w.resident("a@x"));
+    }
     SUBCASE("raised or removed, nothing goes")
     {
         w.write("a@x b@x c@x");

@@ -495,6 +495,32 @@ TEST_CASE("object_index: the next victims are named, stay, and go first")
     }
 }
 
+TEST_CASE("object_index: a policy's marks are zero whenever an object is admitted")
+{
+    class marking_fifo final : public eviction_policy {
+    public:
+        void admit(evictable& object) noexcept override
+        {
+            CHECK(object.eviction_marks == 0);
+            object.eviction_marks = 7;
+            queue_.push_back(&object);
+        }
+        void acquire(evictable&) noexcept override {}
+        void release(evictable&) noexcept override {}
+        void forget(evictable& object) noexcept override { std::erase(queue_, &object); }
+        evictable* victim() noexcept override { return queue_.empty() ? nullptr : queue_.front(); }
+
+    private:
+        std::vector<evictable*> queue_;
+    };
+    object_index index{20, std::make_unique<marking_fifo>()};
+    add(index, 1, 10);
+    index.restore(key(1), 5);            // of another size
+    CHECK(next(index, 10) == keys({1})); // taken out,
+    index.touch(key(1));                 // and back
+    CHECK(evicted_for(index, 20) == keys({1}));
+}
+
 TEST_CASE("object_index: what is over a quota goes at the next store, room or not")
 {
     for (const std::uint64_t capacity : {0, 1'000}) {
