@@ -399,9 +399,9 @@ TEST_CASE("object_index: its policy decides what goes")
 TEST_CASE("object_index: a batch that came in any order is put in another, which is no use of it")
 {
     object_index index{30};
-    for (std::uint64_t n : {2, 1, 3})
+    for (std::uint64_t n : {2U, 1U, 3U})
         add(index, n, 10);
-    for (std::uint64_t n : {3, 2, 1})
+    for (std::uint64_t n : {3U, 2U, 1U})
         index.make_latest(key(n));
     index.make_latest(key(9)); // not there
     CHECK(evicted_for(index, 30) == keys({3, 2, 1}));
@@ -523,7 +523,7 @@ TEST_CASE("object_index: a policy's marks are zero whenever an object is admitte
 
 TEST_CASE("object_index: what is over a quota goes at the next store, room or not")
 {
-    for (const std::uint64_t capacity : {0, 1'000}) {
+    for (const std::uint64_t capacity : {0U, 1'000U}) {
         CAPTURE(capacity);
         const auto quotas = std::make_shared<quota_table>();
         const auto two_too_many = [&] {
