@@ -678,6 +678,7 @@ TEST_CASE("file adapter: full, its policy decides")
             w.lookup(keys({1}));
             w.unlock(keys({1}));
         }
+        w.get(keys({1})); // once, which is not enough
         w.put(keys({2}));
         w.put(keys({3}));
         w.put(keys({4}));
