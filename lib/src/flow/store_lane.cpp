@@ -26,7 +26,7 @@ void store_lane::enqueue(store_job job)
         return fail(std::move(job), context_.counters.dropped_objects);
     if (full && how == full_queue_policy::refuse)
         return fail(std::move(job), context_.counters.refused_objects);
-    if (full && (how == full_queue_policy::drop_oldest || slot_->store_breaker.open()))
+    if (full && how == full_queue_policy::drop_oldest)
         drop_beyond(limit_bytes_ - std::min(limit_bytes_, job.bytes));
     note_queued(job);
     queue_.push_back(std::move(job));
@@ -105,7 +105,7 @@ void store_lane::requeue_due(clock::time_point now)
 clock::time_point store_lane::hold(clock::time_point now)
 {
     if (slot_->store_breaker.open())
-        drop_beyond(limit_bytes_);
+        drop_beyond(limit_bytes_); // under full_queue_policy::wait, too
     const auto patience = slot_->options().store_retries.give_up_after;
     while (!queue_.empty() && queue_.front().queued_at + patience <= now)
         fail(take_oldest(), context_.counters.failed_objects);

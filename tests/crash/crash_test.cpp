@@ -1,0 +1,162 @@
+#include "crash/journal.hpp"
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <doctest/doctest.h>
+#include <filesystem>
+#include <optional>
+#include <random>
+#include <spawn.h>
+#include <string>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+
+#include <terrace/l2_adapter.hpp>
+
+#include "adapter_registry.hpp"
+
+namespace fs = std::filesystem;
+using namespace terrace;
+
+extern char** environ;
+
+namespace {
+
+/// A folder that is removed again.
+class scratch_folder {
+public:
+    scratch_folder()
+    {
+        std::string name = (fs::temp_directory_path() / "terrace-crash-XXXXXX").string();
+        REQUIRE(::mkdtemp(name.data()) != nullptr);
+        path_ = name;
+    }
+    ~scratch_folder()
+    {
+        std::error_code ignored;
+        fs::remove_all(path_, ignored);
+    }
+    scratch_folder(const scratch_folder&) = delete;
+    scratch_folder& operator=(const scratch_folder&) = delete;
+    [[nodiscard]] const fs::path& path() const { return path_; }
+
+private:
+    fs::path path_;
+};
+
+/// Starts a writer, and kills it after a while.
+void write_and_kill(const std::string& adapter, const fs::path& log, std::uint64_t seed,
+                    std::chrono::milliseconds after)
+{
+    std::array<std::string, 4> text{TERRACE_CRASH_WRITER, adapter, log.string(), std::to_string(seed)};
+    std::array<char*, 5> arguments{};
+    std::ranges::transform(text, arguments.begin(), [](std::string& s) { return s.data(); });
+    pid_t child = 0;
+    REQUIRE(::posix_spawn(&child, text[0].c_str(), nullptr, nullptr, arguments.data(), environ) == 0);
+    std::this_thread::sleep_for(after); // the moment is the test's input, not something it waits for
+    REQUIRE(::kill(child, SIGKILL) == 0);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFSIGNALED(status)); // else it ended by itself, and said why
+}
+
+template <class T>
+T run(asio::io_context& context, asio::awaitable<T> work)
+{
+    std::optional<T> answer;
+    asio::co_spawn(context, std::move(work), [&](std::exception_ptr error, T value) {
+        if (error)
+            std::rethrow_exception(error);
+        answer.emplace(std::move(value));
+    });
+    context.restart();
+    context.run();
+    return std::move(answer.value());
+}
+
+asio::awaitable<bool> closed(l2_adapter& adapter)
+{
+    co_await adapter.close();
+    co_return true;
+}
+
+std::size_t rounds()
+{
+    const char* text = std::getenv("TERRACE_CRASH_ROUNDS");
+    return text != nullptr ? std::strtoul(text, nullptr, 10) : 10;
+}
+
+/// What the folder's files say they hold.
+std::uint64_t bytes_in(const fs::path& folder)
+{
+    std::uint64_t bytes = 0;
+    for (const auto& file : fs::recursive_directory_iterator{folder})
+        if (file.is_regular_file())
+            bytes += file.file_size();
+    return bytes;
+}
+
+/// Kills a writer again and again, and looks after each time at what it has left.
+void survives_kills(const std::string& scheme, const std::string& options)
+{
+    const scratch_folder folder;
+    const fs::path objects = folder.path() / "objects";
+    const fs::path log = folder.path() / "journal";
+    const std::string spec = scheme + objects.string() + options;
+    const std::uint64_t seed = 20'261'120;
+    std::mt19937_64 random{seed};
+    std::size_t found_in_all = 0;
+    std::chrono::duration<double, std::milli> slowest{0};
+    for (std::size_t round = 1; round <= rounds(); ++round) {
+        CAPTURE(round);
+        write_and_kill(spec, log, round, std::chrono::milliseconds{20 + random() % 180});
+
+        const auto began = std::chrono::steady_clock::now();
+        const auto adapter = apps::make_adapter(spec);
+        slowest = std::max<decltype(slowest)>(slowest, std::chrono::steady_clock::now() - began);
+        asio::io_context context{1};
+        std::size_t missing = 0;
+        std::size_t wrong = 0;
+        for (const auto& [n, expected] : crash::read_journal(log)) {
+            const std::vector<object_key> keys(1, crash::key(n));
+            const bool found = run(context, adapter->lookup_and_lock(keys)).test(0);
+            std::vector<std::byte> bytes(crash::layout(n).size_bytes());
+            const std::vector<load_item> items(1, load_item{keys[0], crash::layout(n), bytes});
+            if (found && run(context, adapter->load(items)).test(0)) {
+                ++found_in_all;
+                wrong += std::ranges::none_of(expected.possible, [&, n = n](std::uint64_t version) {
+                    return bytes == crash::payload(n, version);
+                });
+            } else if (expected.acknowledged != 0) {
+                ++missing;
+            }
+        }
+        CHECK(wrong == 0);
+        CHECK(missing == 0);
+        const adapter_status status = adapter->status();
+        CHECK(status.corrupt_objects == 0); // what a kill cuts off is no object yet
+        CHECK(status.used_bytes <= bytes_in(objects));
+        if (scheme == "file:")
+            CHECK(status.used_bytes == bytes_in(objects));
+        CHECK(run(context, closed(*adapter)));
+    }
+    CHECK(found_in_all > 0);
+    MESSAGE(spec.substr(0, spec.find('/')), options, ": ", rounds(), " kills, ", found_in_all,
+            " objects found after them, opened in ", slowest.count(), " ms at most");
+}
+
+} // namespace
+
+TEST_CASE("a writer killed at any moment leaves nothing wrong, and nothing missing that was acknowledged")
+{
+    SUBCASE("file")
+    {
+        survives_kills("file:", "");
+    }
+}
