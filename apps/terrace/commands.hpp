@@ -23,5 +23,6 @@ enum exit_status : int {
 /// std::invalid_argument or trace_error for what exit_usage stands for, and other exceptions for exit_failed.
 void add_replay(CLI::App& app, command& chosen);
 void add_generate(CLI::App& app, command& chosen);
+void add_inspect(CLI::App& app, command& chosen);
 
 } // namespace terrace::apps

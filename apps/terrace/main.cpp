@@ -27,6 +27,7 @@ int main(int argc, char** argv)
     command chosen;
     add_replay(app, chosen);
     add_generate(app, chosen);
+    add_inspect(app, chosen);
     try {
         app.parse(argc, argv);
         return chosen();

@@ -105,6 +105,11 @@ std::optional<memory_layout> layout_of(const header_page& header)
                                    get<std::uint64_t>(header, fingerprint_at));
 }
 
+std::uint64_t payload_checksum_of(const header_page& header)
+{
+    return get<std::uint64_t>(header, payload_checksum_at);
+}
+
 std::string path_of(const object_key& key)
 {
     const std::string text = key.to_string();

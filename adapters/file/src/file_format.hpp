@@ -31,6 +31,9 @@ using header_page = std::array<std::byte, header_bytes>;
 /// The layout of that object, by fingerprint and size; nothing where key_of() gives nothing.
 [[nodiscard]] std::optional<memory_layout> layout_of(const header_page& header);
 
+/// XXH3 of that object's payload, as its header says.
+[[nodiscard]] std::uint64_t payload_checksum_of(const header_page& header);
+
 /// Where the object lies below the adapter's directory: "7f/model@0@0@2a.kv", or "7f/~<32 digits>.kv" if that is longer
 /// than a file name may be. The folder is the first byte of a hash of the key.
 [[nodiscard]] std::string path_of(const object_key& key);

@@ -1,0 +1,56 @@
+#include "inspect/inspection.hpp"
+
+#include <algorithm>
+#include <array>
+#include <fmt/format.h>
+#include <stdexcept>
+
+#include <terrace/file_inspection.hpp>
+#include <terrace/text_options.hpp>
+
+namespace terrace::apps {
+namespace {
+
+struct store_kind {
+    std::string_view name;
+    bool (*is)(const std::filesystem::path&);
+    void (*inspect)(const std::filesystem::path&, const inspection_report&);
+};
+
+/// A new kind of store takes one line here.
+constexpr std::array kinds{
+    store_kind{"file", &is_file_store, &inspect_file_store},
+};
+
+} // namespace
+
+inspection_summary inspect(const std::filesystem::path& path, const inspection_report& report)
+{
+    if (!std::filesystem::exists(path))
+        throw std::invalid_argument(fmt::format("there is nothing at {}", path.string()));
+    const auto* kind = std::ranges::find_if(kinds, [&](const store_kind& k) { return k.is(path); });
+    if (kind == kinds.end())
+        throw std::invalid_argument(
+            fmt::format("{} is no store that this program knows; expected the directory of an adapter, or a file in it",
+                        path.string()));
+    inspection_summary summary;
+    summary.store = kind->name;
+    kind->inspect(path, [&](const inspected_object& object) {
+        ++summary.objects;
+        summary.payload_bytes += object.problem.empty() ? object.payload_bytes : 0;
+        summary.damaged_objects += object.problem.empty() ? 0 : 1;
+        report(object);
+    });
+    return summary;
+}
+
+std::string to_line(const inspected_object& object)
+{
+    const auto key = object.key ? object.key->to_string() : std::string{"?"};
+    if (!object.problem.empty())
+        return fmt::format("{}  damaged: {}  {}", key, object.problem, object.where);
+    return fmt::format("{}  {}  {:016x}  {}", key, format_bytes(object.payload_bytes), object.fingerprint,
+                       object.where);
+}
+
+} // namespace terrace::apps

@@ -1,0 +1,135 @@
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <cstdlib>
+#include <doctest/doctest.h>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <terrace/file_adapter.hpp>
+
+#include "inspect/inspection.hpp"
+
+namespace fs = std::filesystem;
+using namespace terrace;
+
+namespace {
+
+/// A file adapter's directory with three objects of 1, 5,000 and 10,000 bytes, and what an inspection says of it.
+struct store {
+    store()
+    {
+        std::string name = (fs::temp_directory_path() / "terrace-inspect-XXXXXX").string();
+        REQUIRE(::mkdtemp(name.data()) != nullptr);
+        path = name;
+        file_adapter adapter{file_options{path}};
+        std::vector<std::vector<std::byte>> payloads;
+        std::vector<store_item> items;
+        for (const std::size_t size : {1U, 5'000U, 10'000U})
+            payloads.emplace_back(size, static_cast<std::byte>(size));
+        for (std::size_t i = 0; i < payloads.size(); ++i)
+            items.emplace_back(object_key{"m", chunk_hash::from_number(i)}, memory_layout::bytes(payloads[i].size()),
+                               payloads[i]);
+        asio::io_context context;
+        bool stored = false;
+        asio::co_spawn(context, adapter.store(items),
+                       [&](std::exception_ptr error, const bitmap& done) { stored = !error && done.all(); });
+        context.run();
+        REQUIRE(stored);
+    }
+    ~store() { fs::remove_all(path); }
+    store(const store&) = delete;
+    store& operator=(const store&) = delete;
+
+    [[nodiscard]] fs::path file_of(std::uint64_t n) const
+    {
+        const auto name = object_key{"m", chunk_hash::from_number(n)}.to_string() + ".kv";
+        for (const auto& entry : fs::recursive_directory_iterator{path})
+            if (entry.path().filename() == name)
+                return entry.path();
+        FAIL("no file of object ", n);
+        return {};
+    }
+    apps::inspection_summary look(const fs::path& at)
+    {
+        problems.clear();
+        return apps::inspect(at, [&](const inspected_object& object) {
+            if (!object.problem.empty())
+                problems.push_back(object.problem);
+        });
+    }
+
+    fs::path path;
+    std::vector<std::string> problems;
+};
+
+} // namespace
+
+TEST_CASE("inspect: a store as it was written is whole")
+{
+    store s;
+    std::ofstream{s.path / "notes.txt"} << "somebody else's";
+    const auto found = s.look(s.path);
+    CHECK(found.store == "file");
+    CHECK(found.objects == 3);
+    CHECK(found.payload_bytes == 15'001);
+    CHECK(found.damaged_objects == 0);
+    CHECK(s.look(s.file_of(1)).payload_bytes == 5'000); // one file alone
+}
+
+TEST_CASE("inspect: what is damaged is told, with the reason, and left as it is")
+{
+    store s;
+    const auto file = s.file_of(1);
+    std::string reason;
+    SUBCASE("a flipped bit of the payload")
+    {
+        std::fstream{file, std::ios::in | std::ios::out | std::ios::binary}.seekp(4096 + 17).put('x');
+        reason = "its payload is not what was stored";
+    }
+    SUBCASE("of the header")
+    {
+        std::fstream{file, std::ios::in | std::ios::out | std::ios::binary}.seekp(20).put('x');
+        reason = "its header is damaged, of another version, or not one";
+    }
+    SUBCASE("cut short")
+    {
+        fs::resize_file(file, 4096 + 4'999);
+        reason = "4999 bytes of payload, and its header says 5000";
+    }
+    SUBCASE("cut within the header")
+    {
+        fs::resize_file(file, 100);
+        reason = "100 bytes, and a header has 4096";
+    }
+    SUBCASE("longer than it was")
+    {
+        fs::resize_file(file, 4096 + 5'001);
+        reason = "5001 bytes of payload, and its header says 5000";
+    }
+    SUBCASE("under another object's name")
+    {
+        fs::copy_file(s.file_of(2), file, fs::copy_options::overwrite_existing);
+        const auto other = s.file_of(2);
+        reason = "it is the object of " + (other.parent_path().filename() / other.filename()).string();
+    }
+    const auto size = fs::file_size(file);
+    const auto found = s.look(s.path);
+    CHECK(found.objects == 3);
+    CHECK(found.damaged_objects == 1);
+    REQUIRE(s.problems.size() == 1);
+    CHECK(s.problems[0] == reason);
+    CHECK(fs::file_size(file) == size);
+}
+
+TEST_CASE("inspect: what is no store is refused")
+{
+    store s;
+    const auto empty = s.path / "empty";
+    fs::create_directory(empty);
+    CHECK_THROWS_WITH_AS((void)apps::inspect(empty, {}), doctest::Contains("no store that this program knows"),
+                         std::invalid_argument);
+    CHECK_THROWS_WITH_AS((void)apps::inspect(s.path / "gone", {}), doctest::Contains("there is nothing at"),
+                         std::invalid_argument);
+}
