@@ -143,6 +143,12 @@ public:
             index_.unlock(keys[i]);
     }
 
+    void unlock_all()
+    {
+        std::scoped_lock guard{mutex_};
+        index_.unlock_all();
+    }
+
     bool erase(const object_key& key)
     {
         std::scoped_lock guard{mutex_};
@@ -268,6 +274,7 @@ adapter_status memory_adapter::status() const
 
 asio::awaitable<void> memory_adapter::close()
 {
+    impl_->unlock_all();
     co_return;
 }
 
