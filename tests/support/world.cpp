@@ -18,7 +18,7 @@ config make_config(const world_options& options, std::shared_ptr<clock> time)
     cfg.prefetch = prefetch_policy::make(options.prefetch_policy);
     cfg.store =
         options.own_store_policy != nullptr ? options.own_store_policy : store_policy::make(options.store_policy);
-    cfg.random_seed = 1;
+    cfg.random_seed = options.random_seed;
     cfg.eviction.policy = options.eviction;
     cfg.eviction.quotas = options.quotas;
     cfg.eviction.high_watermark = options.high_watermark;

@@ -89,6 +89,7 @@ struct world_options {
     late_load_policy late_loads = late_load_policy::admit;
     prefetch_limits_config limits = {};
     adapter_options adapter = without_retries();
+    std::uint64_t random_seed = 1;
 };
 
 /// One engine on one thread and virtual time, over adapters that do as the test tells them.

@@ -114,8 +114,6 @@ clock::time_point store_lane::hold(clock::time_point now)
     auto again = queue_.front().queued_at + patience;
     if (slot_->store_breaker.open())
         again = std::min(again, slot_->store_breaker.retry_at());
-    if (!retries_.empty())
-        again = std::min(again, retries_.begin()->first);
     return again;
 }
 

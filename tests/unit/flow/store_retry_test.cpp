@@ -25,12 +25,12 @@ TEST_CASE("store: what fails is tried again, each time after twice as long, less
 {
     adapter_options options = patient();
     options.store_retries.backoff = 100ms;
-    options.store_retries.max_backoff = 300ms;
+    options.store_retries.max_backoff = 150ms;
     world w{{.adapter = options}};
     w.l2.store_throws = true;
     w.write("a");
     CHECK(w.l2.store_calls == 1);
-    for (const auto longest : {100ms, 200ms, 300ms, 300ms}) { // five attempts
+    for (const auto longest : {100ms, 150ms, 150ms, 150ms}) { // five attempts
         const int calls = w.l2.store_calls;
         auto waited = 0ms;
         for (; w.l2.store_calls == calls && waited <= longest; waited += 1ms)
@@ -47,11 +47,11 @@ TEST_CASE("store: what fails is tried again, each time after twice as long, less
     w.close();
 }
 
-TEST_CASE("store: two worlds with the same seed retry at the same times")
+TEST_CASE("store: retries come at times that follow from the seed")
 {
-    std::vector<clock::time_point> attempts[2];
-    for (auto& times : attempts) {
-        world w{{.adapter = patient()}};
+    const auto attempts = [](std::uint64_t seed) {
+        std::vector<clock::time_point> times;
+        world w{{.adapter = patient(), .random_seed = seed}};
         w.l2.store_throws = true;
         w.write("a");
         for (int calls = 1; calls < 5;) {
@@ -62,8 +62,45 @@ TEST_CASE("store: two worlds with the same seed retry at the same times")
             }
         }
         w.close();
-    }
-    CHECK(attempts[0] == attempts[1]);
+        return times;
+    };
+    CHECK(attempts(1) == attempts(1));
+    CHECK(attempts(1) != attempts(2));
+}
+
+TEST_CASE("store: it is given up on after its time, however many attempts it may have")
+{
+    adapter_options options = patient();
+    options.store_retries.attempts = 1000;
+    options.store_retries.max_backoff = 100ms;
+    options.store_retries.give_up_after = 1s;
+    world w{{.adapter = options}};
+    w.l2.store_throws = true;
+    w.write("a");
+    for (int i = 0; i < 9; ++i)
+        w.pass(100ms);
+    CHECK(stores(w).failed_objects == 0);
+    for (int i = 0; i < 3; ++i)
+        w.pass(100ms);
+    CHECK(stores(w).failed_objects == 1);
+    w.close();
+}
+
+TEST_CASE("store: what fails after its adapter has left is not tried again")
+{
+    world w{{.adapters = 2, .adapter = patient()}};
+    w.l2.stores.shut();
+    w.write("a");
+    auto removing = w.start(w.manager.remove_adapter(w.ids[0]));
+    w.l2.store_throws = true;
+    w.l2.stores.open();
+    w.settle();
+    CHECK(removing.done());
+    CHECK(stores(w).dropped_objects == 1);
+    CHECK(w.l1().locks == 0);
+    w.pass(1h);
+    CHECK(w.l2.store_calls == 1);
+    w.close();
 }
 
 TEST_CASE("store: of a batch only what failed is tried again, and the rest is let go of")
@@ -199,6 +236,27 @@ TEST_CASE("store: second_touch stores what is read from L1 after it was written,
         CHECK(words(w.l2.stored) == "a b");
     }
     CHECK(stores(w).targeted_objects == 2);
+    w.close();
+}
+
+TEST_CASE("store: what a policy has declined for good does not come before it again")
+{
+    struct declining : store_policy {
+        [[nodiscard]] std::string_view name() const noexcept override { return "declining"; }
+        [[nodiscard]] std::vector<bitmap> select_targets(const store_candidates& candidates) override
+        {
+            ++asked;
+            return std::vector<bitmap>(candidates.adapters, bitmap{candidates.keys.size()});
+        }
+        int asked = 0;
+    };
+    const auto policy = std::make_shared<declining>();
+    world w{{.own_store_policy = policy}};
+    w.write("a");
+    (void)w.manager.read(keys("a"));
+    w.settle();
+    CHECK(policy->asked == 1);
+    CHECK(stores(w).declined_objects == 1);
     w.close();
 }
 
