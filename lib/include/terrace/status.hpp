@@ -68,7 +68,7 @@ struct store_status {
     std::uint64_t retried_objects = 0;  ///< once for each further attempt
     std::uint64_t declined_objects = 0; ///< that the policy named no adapter for
     std::uint64_t wanted_objects = 0;   ///< that came before the policy again
-    std::uint64_t policy_errors = 0; ///< batches that were not stored as the policy threw, or answered another question
+    std::uint64_t policy_errors = 0; ///< times that the policy threw, or answered another question: it is passed over
 
     std::uint64_t demoted_objects = 0; ///< moved to another adapter instead of being evicted
     std::uint64_t demoted_bytes = 0;

@@ -129,7 +129,9 @@ void store_flow::done(const store_batch& batch, const read_lease& objects, const
         for (std::size_t i = 0; i < objects.size(); ++i)
             keys.push_back(objects.key(i));
         const bitmap deletions = policy_->select_l1_deletions(keys, stored);
-        if (deletions.size() == keys.size() && deletions.any())
+        if (deletions.size() != keys.size())
+            ++context_.counters.policy_errors;
+        else if (deletions.any())
             context_.l1->erase_held(objects, deletions);
     }
     if (failed.any() && !context_.stopping())

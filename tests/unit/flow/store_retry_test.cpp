@@ -283,12 +283,17 @@ TEST_CASE("store: a policy that throws, or answers another question, costs its b
         bool throws = false;
         std::size_t bits = 0;
         std::size_t bitmaps = 1;
+        std::size_t deletions = 0; // too many of them
         [[nodiscard]] std::string_view name() const noexcept override { return "faulty"; }
         [[nodiscard]] std::vector<bitmap> select_targets(const store_candidates& candidates) override
         {
             if (throws)
                 throw std::runtime_error("scripted: policy");
             return std::vector<bitmap>(bitmaps, bitmap{bits != 0 ? bits : candidates.keys.size(), true});
+        }
+        [[nodiscard]] bitmap select_l1_deletions(std::span<const object_key> names, const bitmap&) const override
+        {
+            return bitmap{names.size() + deletions, deletions != 0};
         }
     };
     const auto policy = std::make_shared<faulty>();
@@ -305,11 +310,19 @@ TEST_CASE("store: a policy that throws, or answers another question, costs its b
     {
         policy->bitmaps = 2;
     }
+    bool stored = false;
+    SUBCASE("deletions of another size, which cost nothing")
+    {
+        policy->deletions = 1;
+        stored = true;
+    }
     w.write("a b");
     CHECK(stores(w).policy_errors == 1);
-    CHECK(w.l2.store_calls == 0);
+    CHECK(w.l2.store_calls == (stored ? 1 : 0));
+    CHECK(w.resident("a b"));
     CHECK(w.l1().locks == 0);
     *policy = {};
+    w.l2.stored.clear();
     w.write("c");
     CHECK(words(w.l2.stored) == "c");
     w.close();
