@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include <terrace/adapter_spec.hpp>
+#include <terrace/fault_adapter.hpp>
 #include <terrace/file_adapter.hpp>
 #include <terrace/memory_adapter.hpp>
 
@@ -17,10 +18,16 @@ struct adapter_type {
     std::unique_ptr<l2_adapter> (*make)(adapter_spec);
 };
 
+std::unique_ptr<l2_adapter> make_faulty(adapter_spec spec)
+{
+    return make_fault_adapter(spec, &make_adapter);
+}
+
 /// A new adapter takes one line here.
 constexpr std::array adapters{
     adapter_type{"memory", &make_memory_adapter},
     adapter_type{"file", &make_file_adapter},
+    adapter_type{"fault", &make_faulty},
 };
 
 } // namespace

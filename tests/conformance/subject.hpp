@@ -43,6 +43,9 @@ struct subject {
 /// All of them.
 [[nodiscard]] const std::vector<subject>& subjects();
 
+/// The same adapter behind a fault adapter without rules.
+[[nodiscard]] subject wrapped(subject s);
+
 /// Adds one: a global of this type in a file below adapters/.
 struct registration {
     explicit registration(subject s);

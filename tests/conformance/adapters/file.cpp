@@ -44,6 +44,7 @@ subject file(std::string name, std::string eviction, std::uint64_t default_capac
 }
 
 const registration plain{file("file", "lru", 0)};
+const registration behind_faults{wrapped(file("file", "lru", 0))};
 const registration bounded{file("file, bounded, s3fifo", "s3fifo", 64 << 20)};
 
 } // namespace

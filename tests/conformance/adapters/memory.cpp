@@ -45,6 +45,7 @@ memory_options that_take_time()
 }
 
 const registration plain{memory("memory", {})};
+const registration behind_faults{wrapped(memory("memory", {}))};
 const registration s3fifo{memory("memory, s3fifo", evicting_by("s3fifo"))};
 const registration slow{memory("memory, with latency and bandwidth", that_take_time())};
 

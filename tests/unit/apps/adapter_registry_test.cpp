@@ -15,7 +15,7 @@ TEST_CASE("registry: a spec makes the adapter of its type")
 TEST_CASE("registry: an unknown type is named, with those that there are")
 {
     CHECK_THROWS_WITH_AS((void)apps::make_adapter("tape:/dev/st0"),
-                         "adapter \"tape:/dev/st0\": unknown type \"tape\"; expected one of memory, file",
+                         "adapter \"tape:/dev/st0\": unknown type \"tape\"; expected one of memory, file, fault",
                          std::invalid_argument);
 }
 
@@ -34,4 +34,35 @@ TEST_CASE("registry: what is wrong within a spec is refused with its name")
     CHECK(complaint("file:").find("file:") != std::string::npos);
     CHECK(complaint("") != "");
     CHECK(complaint("memory") != ""); // no ':'
+}
+
+TEST_CASE("registry: faults wrap whatever stands before them")
+{
+    const auto adapter = apps::make_adapter("fault:memory:?capacity=1MiB;store+load=throw:enospc@0.01/3;load=delay:5ms;"
+                                            "load=corrupt:0.5;all=hang_deaf@0;seed=7");
+    CHECK(adapter->status().capacity_bytes == 1024 * 1024);
+    CHECK(adapter->status().name == "fault:memory:");
+    CHECK(apps::make_adapter("fault:memory:")->status().name == "fault:memory:");
+    CHECK(apps::make_adapter("fault:fault:memory:;load=hang")->status().name == "fault:fault:memory:");
+
+    auto complaint = [](const char* spec) {
+        try {
+            (void)apps::make_adapter(spec);
+        } catch (const std::invalid_argument& e) {
+            return std::string{e.what()};
+        }
+        return std::string{};
+    };
+    CHECK(complaint("fault:").find("expected the adapter to wrap") != std::string::npos);
+    CHECK(complaint("fault:tape:;load=hang").find("tape") != std::string::npos);
+    CHECK(complaint("fault:memory:;lode=hang").find("\"lode\"") != std::string::npos);
+    CHECK(complaint("fault:memory:;load=hung").find("\"hung\"") != std::string::npos);
+    CHECK(complaint("fault:memory:;load=hang:5ms").find("\"5ms\"") != std::string::npos);
+    CHECK(complaint("fault:memory:;load=delay").find("expected one such as delay:5ms") != std::string::npos);
+    CHECK(complaint("fault:memory:;load=delay:fast").find("\"fast\"") != std::string::npos);
+    CHECK(complaint("fault:memory:;load=throw:oops").find("\"oops\"") != std::string::npos);
+    CHECK(complaint("fault:memory:;load=throw@2").find("\"2\"") != std::string::npos);
+    CHECK(complaint("fault:memory:;load=throw/0").find("every") != std::string::npos);
+    CHECK(complaint("fault:memory:;seed=lots").find("seed=lots") != std::string::npos);
+    CHECK(complaint("fault:memory:;list=corrupt") != "");
 }
