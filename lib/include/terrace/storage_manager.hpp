@@ -140,7 +140,8 @@ public:
 
     // ---- the whole ----
 
-    /// Waits until everything committed before the call is stored, or has failed to be.
+    /// Waits until everything committed before the call is stored, has failed to be however often it was tried, or its
+    /// adapter has missed adapter_options::store_timeout with it.
     /// Cancelled: operation_aborted; the stores go on.
     asio::awaitable<void> flush();
 

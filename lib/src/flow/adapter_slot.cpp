@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/asio/error.hpp>
 #include <boost/system/system_error.hpp>
+#include <utility>
 
 namespace terrace {
 
@@ -78,6 +79,7 @@ void adapter_call::time_is_up()
 {
     ++slot_->timeouts;
     permit_.failed(clock_.now());
+    end_load(); // stores wait for it no more
     if (on_timeout_)
         on_timeout_();
     me_.cancel();
@@ -88,7 +90,12 @@ adapter_call::~adapter_call()
     --slot_->in_flight;
     if (slot_->in_flight == 0)
         slot_->changed_.notify_all();
-    if (load_ && --slot_->loads_in_flight == 0)
+    end_load();
+}
+
+void adapter_call::end_load() noexcept
+{
+    if (std::exchange(load_, false) && --slot_->loads_in_flight == 0)
         slot_->store_turn_.notify_all();
 }
 

@@ -67,7 +67,7 @@ public:
     counter errors;
     counter timeouts;
     counter in_flight;
-    std::uint32_t loads_in_flight = 0;
+    std::uint32_t loads_in_flight = 0; // that have not missed their timeout
 
 private:
     friend class adapter_call;
@@ -117,9 +117,10 @@ public:
 
 private:
     void time_is_up();
+    void end_load() noexcept;
 
     std::shared_ptr<adapter_slot> slot_;
-    const bool load_; // it is one
+    bool load_; // it is one, and counts as such
     task_scope::task& me_;
     std::function<void()> on_timeout_;
     breaker::permit permit_;

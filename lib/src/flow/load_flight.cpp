@@ -113,6 +113,12 @@ void load_flight::give_up_on_claims()
         settle(*object, false);
 }
 
+void load_flight::late()
+{
+    give_up_on_claims();
+    admitted_.reset();
+}
+
 void load_flight::land(const bitmap& loaded)
 {
     l1_cache::landing how;

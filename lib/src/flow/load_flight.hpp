@@ -145,6 +145,8 @@ public:
 
     /// The load has not come in time: nobody shall wait for it, or find it, any longer.
     void give_up_on_claims();
+    /// The load has missed its adapter's timeout: nobody shall wait for it any more, be it for its objects or its turn.
+    void late();
     /// The load has ended: publishes what came for those who wait.
     void land(const bitmap& loaded);
 
@@ -156,7 +158,7 @@ private:
     write_lease staged_;
     const memory_layout layout_;
     const bool keep_unclaimed_;
-    const std::shared_ptr<admission_queue::share> admitted_; // until the load has ended
+    std::shared_ptr<admission_queue::share> admitted_; // until the load has ended, or is late
     std::vector<std::unique_ptr<loading_object>> objects_;
     std::weak_ptr<task_scope::task> task_;
 };

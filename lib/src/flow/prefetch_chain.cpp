@@ -468,9 +468,9 @@ asio::awaitable<void> prefetch_chain::load_from(std::shared_ptr<load_flight> fli
         co_return;
     }
     adapter_call running{
-        slot, &adapter_slot::loads, std::move(*permit), *context_.clock, slot->options().load_timeout, me, [&flight] {
-            flight->give_up_on_claims();
-        }};
+        slot, &adapter_slot::loads,         std::move(*permit), *context_.clock, slot->options().load_timeout,
+        me,   [&flight] {
+            flight->late(); }};
     counted in_flight{context_.counters.prefetch_in_flight};
     try {
         std::vector<load_item> items;

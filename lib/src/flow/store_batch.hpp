@@ -50,6 +50,8 @@ public:
         /// The last target of some of these is done: of `stored` all were successful, of `failed` one was not.
         virtual void done(const store_batch& batch, const read_lease& objects, const bitmap& stored,
                           const bitmap& failed) = 0;
+        /// An adapter has missed its timeout with some of it: nobody shall wait for that any more.
+        virtual void late(const store_batch& batch) noexcept = 0;
         virtual void ended(const store_batch& batch) noexcept = 0;
     };
 
@@ -77,6 +79,7 @@ public:
     void ask(const bitmap& which);
     /// Those of the job's objects are done, one way or the other.
     void done(const store_job& job, const bitmap& those, bool stored);
+    void late() noexcept { owner_.late(*this); }
 
 private:
     listener& owner_;

@@ -138,6 +138,12 @@ void store_flow::done(const store_batch& batch, const read_lease& objects, const
         context_.l1->offer_when_wanted(objects, failed, batch.written());
 }
 
+void store_flow::late(const store_batch& batch) noexcept
+{
+    outstanding_.erase(batch.number());
+    changed_.notify_all();
+}
+
 void store_flow::ended(const store_batch& batch) noexcept
 {
     outstanding_.erase(batch.number());

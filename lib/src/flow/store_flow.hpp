@@ -38,7 +38,7 @@ public:
     /// Whether objects in L1 are locked for stores. Any thread.
     [[nodiscard]] bool holds_memory() const noexcept { return held_ != 0; }
 
-    /// Waits until everything committed so far is stored, or has failed to be.
+    /// Waits until everything committed so far is stored, has failed to be, or is late.
     asio::awaitable<void> flush();
 
     /// Drops what is queued for this adapter; what is in flight goes on.
@@ -51,6 +51,7 @@ private:
     /// Divides what the policy chose into batches that make one call each, and queues their jobs.
     void enqueue(const store_offer& chosen, const adapter_list& adapters, const std::vector<bitmap>& targets);
     void done(const store_batch& batch, const read_lease& objects, const bitmap& stored, const bitmap& failed) override;
+    void late(const store_batch& batch) noexcept override;
     void ended(const store_batch& batch) noexcept override;
     [[nodiscard]] store_lane& lane(const std::shared_ptr<adapter_slot>& slot);
 
@@ -60,7 +61,7 @@ private:
     std::mutex mutex_;
     std::vector<store_offer> offered_; // under the mutex: not seen by the executor yet
 
-    std::set<std::uint64_t> outstanding_; // numbers of the batches that are not done
+    std::set<std::uint64_t> outstanding_; // numbers of the batches that are neither done nor late
     std::uint64_t last_batch_ = 0;
     counter held_;  // offers not considered yet, and batches outstanding
     event changed_; // a batch is done

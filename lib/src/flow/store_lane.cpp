@@ -158,9 +158,16 @@ asio::awaitable<void> store_lane::store(store_job job, task_scope::task& me)
     objects_in_flight_ += objects;
     context_.counters.store_objects_in_flight += objects;
     bitmap stored{objects};
+    bool written_off = false;
     if (auto permit = slot_->store_breaker.try_begin(context_.clock->now()); permit && !slot_->closed) {
-        adapter_call running{slot_,           &adapter_slot::stores,          std::move(*permit),
-                             *context_.clock, slot_->options().store_timeout, me};
+        const auto timeout = slot_->options().store_timeout;
+        const auto give_up = [&] {
+            written_off = true; // others have their turn: it may never end
+            --in_flight_;
+            slot_->store_turn().notify_all();
+            job.of->late();
+        };
+        adapter_call running{slot_, &adapter_slot::stores, std::move(*permit), *context_.clock, timeout, me, give_up};
         counted in_flight{context_.counters.stores_in_flight};
         try {
             std::vector<store_item> items;
@@ -173,7 +180,7 @@ asio::awaitable<void> store_lane::store(store_job job, task_scope::task& me)
             running.caught();
         }
     }
-    --in_flight_;
+    in_flight_ -= written_off ? 0 : 1;
     bytes_in_flight_ -= bytes;
     objects_in_flight_ -= objects;
     context_.counters.store_objects_in_flight -= objects;

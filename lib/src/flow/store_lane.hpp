@@ -60,7 +60,7 @@ private:
     std::uint64_t queued_bytes_ = 0;
     std::uint64_t bytes_in_flight_ = 0;
     std::uint64_t objects_in_flight_ = 0;
-    std::uint32_t in_flight_ = 0; // calls
+    std::uint32_t in_flight_ = 0; // calls that have not missed their timeout
     bool working_ = false;
     bool demoting_ = false;
     bool closed_ = false;

@@ -150,3 +150,23 @@ TEST_CASE("admission: a full line answers at once with what L1 has, and counts i
     (void)running.take();
     w.close();
 }
+
+TEST_CASE("admission: a load that does not end keeps its place no longer than its timeout")
+{
+    world_options options;
+    options.limits.requests_in_flight = 1;
+    options.adapter.load_timeout = 1s;
+    world w{options};
+    w.put("a b");
+    w.l2.loads.shut();
+    auto first = w.start(w.prefetch("a"));
+    auto second = w.start(w.prefetch("b"));
+    CHECK(w.l2.load_calls == 1);
+    w.pass(1s);
+    CHECK(first.take().prefix_hits == 0);
+    CHECK(w.l2.load_calls == 2);
+    w.l2.loads.open();
+    w.settle();
+    CHECK(second.take().prefix_hits == 1);
+    w.close();
+}

@@ -175,6 +175,25 @@ TEST_CASE("store: loads go first")
     w.close();
 }
 
+TEST_CASE("store: a load that does not end keeps stores from their turn no longer than its timeout")
+{
+    adapter_options options = without_retries();
+    options.stores_beside_loads = 0;
+    options.load_timeout = 1s;
+    world w{{.adapter = options}};
+    w.put("x");
+    w.l2.loads.shut();
+    auto hits = w.start(w.prefetch("x"));
+    w.write("a");
+    w.pass(1s - 1ns);
+    CHECK(w.l2.store_calls == 0);
+    w.pass(1ns);
+    CHECK(words(w.l2.stored) == "a");
+    w.l2.loads.open();
+    w.settle();
+    w.close();
+}
+
 TEST_CASE("store: a minute of more than the adapter takes keeps to L1's limit, and reads keep their latency")
 {
     // Written at 64 objects a second, stored at 16: one takes a sixteenth of a second.

@@ -327,3 +327,44 @@ TEST_CASE("store: a policy that throws, or answers another question, costs its b
     CHECK(words(w.l2.stored) == "c");
     w.close();
 }
+
+TEST_CASE("store: flush does not wait for an adapter that has missed its timeout")
+{
+    adapter_options options = patient();
+    options.store_timeout = 1s;
+    world w{{.adapter = options}};
+    w.l2.stores.shut();
+    w.write("a");
+    auto flushed = w.start(w.manager.flush());
+    w.pass(1s - 1ns);
+    CHECK_FALSE(flushed.done());
+    w.pass(1ns);
+    CHECK(flushed.done());
+    CHECK(w.l1().locked_objects == 1); // the adapter may still read it
+    w.l2.stores.open();
+    w.settle();
+    w.close();
+}
+
+TEST_CASE("store: a call that does not end keeps its objects, and not the others from their turn")
+{
+    adapter_options options = patient();
+    options.stores_in_flight = 1;
+    options.store_timeout = 1s;
+    world w{{.adapter = options}};
+    w.l2.stores.shut();
+    w.write("a");
+    w.write("b");
+    auto flushed = w.start(w.manager.flush());
+    CHECK(w.l2.stores.waiting() == 1);
+    w.pass(1s);
+    CHECK(w.l2.stores.waiting() == 2);
+    CHECK_FALSE(flushed.done());
+    w.pass(1s);
+    CHECK(flushed.done());
+    CHECK(w.l1().locked_objects == 2);
+    w.l2.stores.open();
+    w.settle();
+    CHECK(words(w.l2.stored) == "a b");
+    w.close();
+}
