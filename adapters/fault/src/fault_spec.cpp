@@ -12,6 +12,8 @@ namespace {
 
 template <class T>
 struct named {
+    constexpr named(std::string_view n, T v) noexcept : name{n}, value{v} {} // clang 14 deduces no T without it
+
     std::string_view name;
     T value;
 };
