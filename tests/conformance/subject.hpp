@@ -40,7 +40,7 @@ struct subject {
     std::function<std::uint64_t(std::uint64_t objects, std::uint64_t bytes)> capacity_for;
 };
 
-/// All of them.
+/// All of them, or those with $TERRACE_ADAPTER in their names.
 [[nodiscard]] const std::vector<subject>& subjects();
 
 /// The same adapter behind a fault adapter without rules.
