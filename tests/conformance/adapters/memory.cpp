@@ -39,7 +39,7 @@ memory_options evicting_by(std::string policy)
 memory_options that_take_time()
 {
     memory_options options;
-    options.latency = std::chrono::microseconds{1};
+    options.latency = std::chrono::microseconds{100}; // long enough to be cancelled in
     options.bandwidth_bytes_per_second = std::uint64_t{1} << 36;
     return options;
 }
