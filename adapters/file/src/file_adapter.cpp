@@ -10,10 +10,10 @@
 #include <mutex>
 #include <stdexcept>
 
+#include <terrace/io/disk_io.hpp>
 #include <terrace/object_index.hpp>
 
 #include "file_format.hpp"
-#include "io_pool.hpp"
 #include "object_directory.hpp"
 
 namespace terrace {
@@ -34,6 +34,13 @@ file_options checked(file_options options)
                                                 options.capacity_bytes, file::header_bytes));
     (void)eviction_policy::make(options.eviction); // refuses an unknown name before the directory is made
     return options;
+}
+
+io::disk_io_options io_options(const file_options& options)
+{
+    io::disk_io_options io;
+    io.threads = options.threads;
+    return io;
 }
 
 void check(std::span<const object_key> keys)
@@ -76,7 +83,7 @@ constexpr std::size_t lookups_per_turn = 32;
 
 } // namespace
 
-/// The adapter behind its pointer: coroutines on the caller's executor, which cross to `pool_` with a batch, and what
+/// The adapter behind its pointer: coroutines on the caller's executor, which cross to `disk_` with a batch, and what
 /// they do there with each item.
 class file_adapter::impl : public std::enable_shared_from_this<impl> {
 public:
@@ -91,7 +98,7 @@ public:
     asio::awaitable<key_page> list(list_cursor cursor);
     [[nodiscard]] adapter_status status() const;
     asio::awaitable<void> close();
-    void stop() noexcept { pool_.stop(); }
+    void stop() noexcept { disk_->stop(); }
 
 private:
     class operation;
@@ -136,7 +143,7 @@ private:
     std::uint64_t kept_objects_ = 0;
     std::string problem_;
 
-    file::io_pool pool_; // last: its threads use all of the above
+    std::unique_ptr<io::disk_io> disk_; // last: its threads use all of the above
 };
 
 /// One call: keeps the adapter's state, and shows in its status.
@@ -198,7 +205,7 @@ file_adapter::impl::impl(file_options options)
     : options_{checked(std::move(options))},
       directory_{options_.directory},
       index_{options_.capacity_bytes, eviction_policy::make(options_.eviction, options_.quotas)},
-      pool_{options_.threads}
+      disk_{io::disk_io::make(io_options(options_))}
 {
     const file::directory_contents contents = directory_.scan();
     corrupt_objects_ = contents.removed_objects;
@@ -215,8 +222,8 @@ asio::awaitable<bitmap> file_adapter::impl::lookup_and_lock(std::span<const obje
     const operation running{shared_from_this()};
     const std::vector<object_key> strange = unknown(keys);
     if (!strange.empty()) {
-        const file::io_pool::work look = [&](std::size_t i) { look_on_disk(strange[i]); };
-        co_await pool_.for_each(strange.size(), lookups_per_turn, look);
+        const std::function<void(std::size_t)> look = [&](std::size_t i) { look_on_disk(strange[i]); };
+        co_await disk_->for_each(strange.size(), lookups_per_turn, look);
         const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
         if (state.cancelled() != asio::cancellation_type::none) // whoever cancelled may drop the answer: no locks
             throw boost::system::system_error(asio::error::operation_aborted);
@@ -274,8 +281,8 @@ asio::awaitable<bitmap> file_adapter::impl::load(std::span<const load_item> item
 {
     const operation running{shared_from_this()};
     answers loaded(items.size());
-    const file::io_pool::work load_item = [&](std::size_t i) { loaded[i] = load_one(items[i]); };
-    co_await pool_.for_each(items.size(), 1, load_item);
+    const std::function<void(std::size_t)> load_item = [&](std::size_t i) { loaded[i] = load_one(items[i]); };
+    co_await disk_->for_each(items.size(), 1, load_item);
     touch(items, loaded);
     co_return to_bitmap(loaded);
 }
@@ -345,8 +352,8 @@ asio::awaitable<bitmap> file_adapter::impl::store(std::span<const store_item> it
 {
     const operation running{shared_from_this()};
     answers stored(items.size());
-    const file::io_pool::work store_item = [&](std::size_t i) { stored[i] = store_one(items[i]); };
-    co_await pool_.for_each(items.size(), 1, store_item);
+    const std::function<void(std::size_t)> store_item = [&](std::size_t i) { stored[i] = store_one(items[i]); };
+    co_await disk_->for_each(items.size(), 1, store_item);
     order(items, stored);
     co_return to_bitmap(stored);
 }
@@ -450,8 +457,8 @@ asio::awaitable<std::vector<stored_object>> file_adapter::impl::lock_victims(std
             keys.push_back(victim.key);
     }
     std::vector<std::optional<memory_layout>> layouts(keys.size());
-    const file::io_pool::work look = [&](std::size_t i) { layouts[i] = stored_layout(keys[i]); };
-    co_await pool_.for_each(keys.size(), 1, look);
+    const std::function<void(std::size_t)> look = [&](std::size_t i) { layouts[i] = stored_layout(keys[i]); };
+    co_await disk_->for_each(keys.size(), 1, look);
     const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
     const bool cancelled = state.cancelled() != asio::cancellation_type::none;
 
@@ -474,8 +481,8 @@ asio::awaitable<bitmap> file_adapter::impl::erase(std::span<const object_key> ke
 {
     const operation running{shared_from_this()};
     answers erased(keys.size());
-    const file::io_pool::work erase_key = [&](std::size_t i) { erased[i] = erase_one(keys[i]); };
-    co_await pool_.for_each(keys.size(), 1, erase_key);
+    const std::function<void(std::size_t)> erase_key = [&](std::size_t i) { erased[i] = erase_one(keys[i]); };
+    co_await disk_->for_each(keys.size(), 1, erase_key);
     co_return to_bitmap(erased);
 }
 
@@ -527,7 +534,7 @@ asio::awaitable<void> file_adapter::impl::close()
 {
     const auto self = shared_from_this();
     closed_ = true;
-    co_await pool_.close();
+    co_await disk_->close();
     const std::lock_guard lock{mutex_};
     index_.unlock_all();
 }

@@ -4,37 +4,15 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <terrace/error.hpp>
+#include <terrace/io/unique_fd.hpp>
 
 namespace terrace::file {
 
-/// What the last system call failed with.
-[[nodiscard]] boost::system::error_code last_error() noexcept;
-
-/// Owns a file descriptor.
-class unique_fd {
-public:
-    unique_fd() noexcept = default;
-    explicit unique_fd(int fd) noexcept : fd_{fd} {}
-    unique_fd(unique_fd&& from) noexcept : fd_{std::exchange(from.fd_, -1)} {}
-    unique_fd& operator=(unique_fd from) noexcept
-    {
-        std::swap(fd_, from.fd_);
-        return *this;
-    }
-    ~unique_fd() { close(); }
-
-    [[nodiscard]] int get() const noexcept { return fd_; }
-    [[nodiscard]] bool is_open() const noexcept { return fd_ != -1; }
-    void close() noexcept;
-    int release() noexcept { return std::exchange(fd_, -1); } ///< to another owner
-
-private:
-    int fd_ = -1;
-};
+using io::last_error;
+using io::unique_fd;
 
 /// What there is to know of a file without reading it.
 struct file_facts {

@@ -10,7 +10,7 @@
 #include <thread>
 #include <utility>
 
-namespace terrace::file {
+namespace terrace::io {
 
 namespace {
 
@@ -145,4 +145,4 @@ void io_pool::stop() noexcept
     threads_.join();
 }
 
-} // namespace terrace::file
+} // namespace terrace::io

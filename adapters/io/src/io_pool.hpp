@@ -12,7 +12,7 @@
 
 #include <terrace/error.hpp>
 
-namespace terrace::file {
+namespace terrace::io {
 
 /// Threads for calls that block. A batch crosses to them once and comes back once, however many items it has.
 ///
@@ -55,4 +55,4 @@ private:
     asio::thread_pool threads_;
 };
 
-} // namespace terrace::file
+} // namespace terrace::io

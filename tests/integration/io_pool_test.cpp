@@ -1,4 +1,4 @@
-#include "../../adapters/file/src/io_pool.hpp"
+#include "../../adapters/io/src/io_pool.hpp"
 
 #include <atomic>
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -13,7 +13,7 @@
 #include <vector>
 
 namespace asio = boost::asio;
-using terrace::file::io_pool;
+using terrace::io::io_pool;
 
 namespace {
 
@@ -46,7 +46,7 @@ struct world {
 
 } // namespace
 
-TEST_CASE("file io_pool: every item is worked on once, by the pool's threads")
+TEST_CASE("io_pool: every item is worked on once, by the pool's threads")
 {
     for (const std::size_t grain : {1U, 3U, 1000U}) {
         world w;
@@ -65,7 +65,7 @@ TEST_CASE("file io_pool: every item is worked on once, by the pool's threads")
     }
 }
 
-TEST_CASE("file io_pool: a batch of nothing completes")
+TEST_CASE("io_pool: a batch of nothing completes")
 {
     world w;
     io_pool pool{2};
@@ -73,7 +73,7 @@ TEST_CASE("file io_pool: a batch of nothing completes")
     w.run(pool.for_each(0, 1, never));
 }
 
-TEST_CASE("file io_pool: cancelled, a batch ends with the items begun, and not before")
+TEST_CASE("io_pool: cancelled, a batch ends with the items begun, and not before")
 {
     world w;
     io_pool pool{1};
@@ -98,7 +98,7 @@ TEST_CASE("file io_pool: cancelled, a batch ends with the items begun, and not b
     CHECK(done == 1);
 }
 
-TEST_CASE("file io_pool: what an item throws reaches the awaiting coroutine")
+TEST_CASE("io_pool: what an item throws reaches the awaiting coroutine")
 {
     world w;
     io_pool pool{2};
@@ -111,7 +111,7 @@ TEST_CASE("file io_pool: what an item throws reaches the awaiting coroutine")
     CHECK(calls <= 2);
 }
 
-TEST_CASE("file io_pool: a small batch does not wait for a large one")
+TEST_CASE("io_pool: a small batch does not wait for a large one")
 {
     asio::io_context context;
     io_pool pool{1};
@@ -135,7 +135,7 @@ TEST_CASE("file io_pool: a small batch does not wait for a large one")
     CHECK(order == std::vector{1, 2, 1, 1});
 }
 
-TEST_CASE("file io_pool: closing waits for the item under way and leaves out the rest")
+TEST_CASE("io_pool: closing waits for the item under way and leaves out the rest")
 {
     world w;
     io_pool pool{1};
