@@ -3,32 +3,13 @@
 #include <algorithm>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/prefer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <thread>
 #include <utility>
 
+#include "homecoming.hpp"
+
 namespace terrace::io {
-
-namespace {
-
-/// The coroutine's executor, with its work counted: its context's run() does not return before send().
-asio::any_io_executor counted(const asio::any_io_executor& executor)
-{
-    return asio::prefer(executor, asio::execution::outstanding_work.tracked);
-}
-
-/// Posts. The count is given back over there, for once this has run, the context may be gone.
-template <class Function>
-void send(asio::any_io_executor home, Function f)
-{
-    const asio::any_io_executor uncounted = asio::prefer(home, asio::execution::outstanding_work.untracked);
-    asio::post(uncounted, [home = std::move(home), f = std::move(f)]() mutable { std::move(f)(); });
-}
-
-} // namespace
 
 /// One call of for_each(). Its turns share it; the last one sends it home.
 struct io_pool::batch {
@@ -96,10 +77,19 @@ void io_pool::start(asio::any_io_executor home, std::size_t items, std::size_t g
 
 void io_pool::enqueue(std::shared_ptr<batch> b)
 {
+    post([this, b = std::move(b)] { run(b); });
+}
+
+void io_pool::post(std::function<void()> f)
+{
+    if (stopped_) {
+        f();
+        return;
+    }
     ++queued_;
-    asio::post(threads_, [this, b = std::move(b)] {
+    asio::post(threads_, [this, f = std::move(f)] {
         --queued_;
-        run(b);
+        f();
     });
 }
 
@@ -127,22 +117,16 @@ void io_pool::run(const std::shared_ptr<batch>& b)
 
 asio::awaitable<void> io_pool::close()
 {
-    const asio::any_io_executor here = co_await asio::this_coro::executor;
     stopping_ = true;
-    std::jthread joiner; // waits in the executor's place
-    const auto begin = [&](auto done) {
-        joiner = std::jthread{[this, home = counted(here), reply = std::move(done)]() mutable {
-            stop();
-            send(std::move(home), std::move(reply));
-        }};
-    };
-    co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(begin, asio::use_awaitable);
+    const std::function<void()> join = [this] { stop(); };
+    co_await on_a_thread(join);
 }
 
 void io_pool::stop() noexcept
 {
     stopping_ = true;
     threads_.join();
+    stopped_ = true;
 }
 
 } // namespace terrace::io

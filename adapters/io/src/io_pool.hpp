@@ -35,6 +35,12 @@ public:
     /// Threads    awaited on any executor
     asio::awaitable<void> for_each(std::size_t items, std::size_t grain, const work& item);
 
+    /// Calls `f` on a thread, after all that was asked for before; in the calling one after stop().
+    void post(std::function<void()> f);
+    /// Whether something waits for a thread.
+    [[nodiscard]] bool busy() const noexcept { return queued_ != 0; }
+    [[nodiscard]] std::size_t threads() const noexcept { return thread_count_; }
+
     /// Leaves out what is not yet begun, waits for the rest and ends the threads. Nothing may follow it.
     asio::awaitable<void> close();
 
@@ -51,6 +57,7 @@ private:
 
     std::size_t thread_count_;
     std::atomic<bool> stopping_ = false;
+    std::atomic<bool> stopped_ = false;
     std::atomic<std::size_t> queued_ = 0; // turns that wait for a thread
     asio::thread_pool threads_;
 };

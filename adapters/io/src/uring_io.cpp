@@ -1,0 +1,248 @@
+#include "uring_io.hpp"
+
+#include <algorithm>
+#include <boost/asio/any_completion_handler.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <exception>
+#include <fcntl.h>
+#include <utility>
+#include <vector>
+
+#include "homecoming.hpp"
+
+namespace terrace::io {
+
+namespace {
+
+bool is_direct(const transfer& t) noexcept
+{
+    return (::fcntl(t.next().fd, F_GETFL) & O_DIRECT) != 0;
+}
+
+} // namespace
+
+/// One call of run(): knows its coroutine, and how that cancels it.
+class uring_io::batch : public uring_queue::client, public std::enable_shared_from_this<batch> {
+public:
+    using completion = asio::any_completion_handler<void(std::exception_ptr)>;
+
+    void listen()
+    {
+        if (auto slot = asio::get_associated_cancellation_slot(done_); slot.is_connected())
+            // Weak: the slot lies in the coroutine, which the batch owns.
+            slot.assign([weak = weak_from_this()](asio::cancellation_type type) {
+                const auto running = weak.lock();
+                if (running && (type & (asio::cancellation_type::terminal | asio::cancellation_type::partial)) !=
+                                   asio::cancellation_type::none)
+                    running->cancel();
+            });
+    }
+
+protected:
+    batch(std::shared_ptr<uring_queue> queue, asio::any_io_executor home, completion done)
+        : queue_{std::move(queue)},
+          home_{std::move(home)},
+          done_{std::move(done)}
+    {
+    }
+
+    virtual void cancel() { queue_->leave_out(*this); }
+
+    void complete(std::exception_ptr failure)
+    {
+        send(std::move(home_), [reply = std::move(done_), reason = std::move(failure)]() mutable {
+            asio::get_associated_cancellation_slot(reply).clear();
+            std::move(reply)(std::move(reason));
+        });
+    }
+
+    [[nodiscard]] uring_queue& queue() noexcept { return *queue_; }
+    [[nodiscard]] const asio::any_io_executor& home() const noexcept { return home_; }
+
+private:
+    std::shared_ptr<uring_queue> queue_;
+    asio::any_io_executor home_;
+    completion done_;
+};
+
+class uring_io::plain_batch final : public batch {
+public:
+    plain_batch(std::shared_ptr<uring_queue> queue, asio::any_io_executor home, std::size_t transfers, completion done)
+        : batch{std::move(queue), std::move(home), std::move(done)},
+          left_{transfers}
+    {
+    }
+
+    void start(std::span<transfer> transfers)
+    {
+        listen();
+        queue().add(shared_from_this(), transfers, home());
+    }
+
+private:
+    void ended(transfer&) override
+    {
+        if (--left_ == 0)
+            complete(nullptr);
+    }
+
+    std::size_t left_;
+};
+
+/// Items go from a thread to the executor, into the kernel, and back to a thread.
+class uring_io::staged_batch final : public batch {
+public:
+    staged_batch(uring_io& owner, asio::any_io_executor home, std::size_t items, staged_work& work, completion done)
+        : batch{owner.queue_, std::move(home), std::move(done)},
+          owner_{owner},
+          items_{items},
+          work_{work},
+          transfers_(items),
+          left_{std::min(items, owner.pool_.threads())}
+    {
+    }
+
+    void start()
+    {
+        listen();
+        for (std::size_t i = left_; i-- != 0;)
+            enqueue_turn();
+    }
+
+private:
+    struct numbered : transfer {
+        numbered(const transfer& t, std::size_t i) : transfer{t}, item{i} {}
+        std::size_t item;
+    };
+
+    std::shared_ptr<staged_batch> self() { return std::static_pointer_cast<staged_batch>(shared_from_this()); }
+
+    void enqueue_turn()
+    {
+        owner_.pool_.post([me = self()] { me->turn(); });
+    }
+
+    void turn()
+    {
+        for (std::size_t i = next_++; i < items_; i = next_++) {
+            begin(i);
+            if (owner_.pool_.busy() && next_ < items_) { // as in io_pool: batches that meet take turns
+                enqueue_turn();
+                return;
+            }
+        }
+        one_less();
+    }
+
+    void begin(std::size_t i)
+    {
+        if (stopped_ || owner_.stopping_)
+            return;
+        try {
+            std::optional<transfer> t = work_.begin(i);
+            if (t && is_direct(*t)) {
+                transfers_[i].emplace(*t, i);
+                ++left_;
+                queue().hand_over(shared_from_this(), *transfers_[i], home());
+            } else if (t) {
+                t->perform();
+                work_.end(i, *t);
+            }
+        } catch (...) {
+            fail(std::current_exception());
+        }
+    }
+
+    void ended(transfer& t) override
+    {
+        owner_.pool_.post([me = self(), &of_item = static_cast<numbered&>(t)] {
+            try {
+                me->work_.end(of_item.item, of_item);
+            } catch (...) {
+                me->fail(std::current_exception());
+            }
+            me->one_less();
+        });
+    }
+
+    void cancel() override
+    {
+        stopped_ = true;
+        batch::cancel();
+    }
+
+    void fail(std::exception_ptr reason)
+    {
+        if (!failed_.exchange(true))
+            failure_ = std::move(reason);
+        stopped_ = true;
+    }
+
+    void one_less()
+    {
+        if (--left_ == 0)
+            complete(std::move(failure_));
+    }
+
+    uring_io& owner_;
+    const std::size_t items_;
+    staged_work& work_;
+    std::vector<std::optional<numbered>> transfers_; // of items that went into the queue
+    std::atomic<std::size_t> next_ = 0;
+    std::atomic<std::size_t> left_; // turns that go on, and transfers on their way
+    std::atomic<bool> stopped_ = false;
+    std::atomic<bool> failed_ = false;
+    std::exception_ptr failure_; // written by whoever set `failed_`, read by the last
+};
+
+uring_io::uring_io(const disk_io_options& options)
+    : queue_{std::make_shared<uring_queue>(options.depth, options.in_flight_bytes)},
+      pool_{options.threads}
+{
+}
+
+asio::awaitable<void> uring_io::run(std::span<transfer> transfers)
+{
+    if (transfers.empty())
+        co_return;
+    const asio::any_io_executor here = co_await asio::this_coro::executor;
+    const auto begin = [&](auto done) {
+        std::make_shared<plain_batch>(queue_, counted(here), transfers.size(), std::move(done))->start(transfers);
+    };
+    co_await asio::async_initiate<const asio::use_awaitable_t<>, void(std::exception_ptr)>(begin, asio::use_awaitable);
+}
+
+asio::awaitable<void> uring_io::run(std::size_t items, staged_work& work)
+{
+    if (items == 0)
+        co_return;
+    const asio::any_io_executor here = co_await asio::this_coro::executor;
+    const auto begin = [&](auto done) {
+        std::make_shared<staged_batch>(*this, counted(here), items, work, std::move(done))->start();
+    };
+    co_await asio::async_initiate<const asio::use_awaitable_t<>, void(std::exception_ptr)>(begin, asio::use_awaitable);
+}
+
+asio::awaitable<void> uring_io::for_each(std::size_t items, std::size_t grain, const io_pool::work& item)
+{
+    return pool_.for_each(items, grain, item);
+}
+
+asio::awaitable<void> uring_io::close()
+{
+    stopping_ = true;
+    queue_->detach();
+    const std::function<void()> join = [this] { stop(); };
+    co_await on_a_thread(join);
+}
+
+void uring_io::stop() noexcept
+{
+    stopping_ = true;
+    pool_.stop();   // what its threads still hand over is in the queue then,
+    queue_->stop(); // and what ends in the queue ends here: there are no threads any more
+}
+
+} // namespace terrace::io
