@@ -136,20 +136,26 @@ public:
             return std::nullopt;
         if (i == throws)
             throw std::runtime_error("no");
+        const int now = ++open_;
+        for (int most = most_open; most < now && !most_open.compare_exchange_weak(most, now);) {
+        }
         return transfer::read(fd_, i * 4096, bytes(i));
     }
     void end(std::size_t i, const transfer& done) override
     {
         ++ended[i];
         moved += done.bytes();
+        --open_;
     }
     [[nodiscard]] std::span<std::byte> bytes(std::size_t i) const { return memory.bytes().subspan(i * 4096, 4096); }
 
 private:
     int fd_;
+    std::atomic<int> open_ = 0;
 
 public:
     pages memory;
+    std::atomic<int> most_open = 0;
     std::size_t left_out = SIZE_MAX;
     std::size_t throws = SIZE_MAX;
     std::vector<std::atomic<int>> begun;
@@ -486,6 +492,26 @@ TEST_CASE_TEMPLATE("disk_io: closing and stopping wait for what was begun", Back
                 ended += work->begun[i] == work->ended[i] ? 1 : 0;
             CHECK(ended == 1000);
         }
+}
+
+TEST_CASE_TEMPLATE("disk_io: many batches at once all end, with few of their items open at a time", Backend, on_ring,
+                   on_threads)
+{
+    world<Backend> w{3, 2};
+    const unique_fd file = scratch_file(O_DIRECT);
+    REQUIRE(::ftruncate(file.get(), 1 << 20) == 0);
+    std::vector<std::unique_ptr<reading>> works;
+    int ended = 0;
+    for (std::size_t i = 0; i < 40; ++i) {
+        works.push_back(std::make_unique<reading>(file.get(), 1 + i));
+        asio::co_spawn(w.context, w.disk->run(1 + i, *works.back()), [&](std::exception_ptr) { ++ended; });
+    }
+    w.context.run();
+    CHECK(ended == 40);
+    for (const auto& work : works) {
+        CHECK(work->moved == work->ended.size() * 4096);
+        CHECK(work->most_open <= 5); // the depth and the threads
+    }
 }
 
 TEST_CASE_TEMPLATE("disk_io: it serves one executor after another, and has no tie to one while it is idle", Backend,

@@ -1,6 +1,7 @@
 #include <terrace/file_adapter.hpp>
 
 #include <array>
+#include <boost/align/aligned_allocator.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -27,8 +28,11 @@ namespace fs = std::filesystem;
 using terrace::adapter_health;
 using terrace::bitmap;
 using terrace::chunk_hash;
+using terrace::direct_io;
 using terrace::file_adapter;
+using terrace::file_io;
 using terrace::file_options;
+using terrace::file_sync;
 using terrace::list_cursor;
 using terrace::memory_layout;
 using terrace::object_key;
@@ -36,6 +40,24 @@ using terrace::object_key;
 namespace {
 
 constexpr std::size_t header_bytes = 4096;
+constexpr std::size_t payload_bytes = 4096; // whole pages, so that they can be moved directly
+constexpr std::size_t file_bytes = header_bytes + payload_bytes;
+
+using page_aligned = std::vector<std::byte, boost::alignment::aligned_allocator<std::byte, 4096>>;
+
+/// The ways of a file_adapter, one after the other.
+struct on_ring { // where the kernel has it
+    static constexpr file_io io = file_io::automatic;
+    static constexpr direct_io direct = direct_io::on;
+};
+struct on_threads {
+    static constexpr file_io io = file_io::threads;
+    static constexpr direct_io direct = direct_io::on;
+};
+struct cached {
+    static constexpr file_io io = file_io::automatic;
+    static constexpr direct_io direct = direct_io::off;
+};
 
 /// A directory that goes with its owner.
 class temporary_directory {
@@ -83,9 +105,9 @@ bitmap bits(std::initializer_list<bool> values)
 }
 
 /// Bytes that differ from object to object and from place to place.
-std::vector<std::byte> content(std::uint64_t seed, std::size_t bytes)
+page_aligned content(std::uint64_t seed, std::size_t bytes)
 {
-    std::vector<std::byte> made(bytes);
+    page_aligned made(bytes);
     std::uint64_t x = seed * 0x9e3779b97f4a7c15U + 1;
     for (std::byte& b : made) {
         x = x * 6364136223846793005U + 1442695040888963407U;
@@ -127,11 +149,14 @@ struct world {
 };
 
 /// A directory and, one after the other, adapters in it. Object n has content(n).
+template <class How>
 struct store_world : world {
     explicit store_world(std::uint64_t capacity_bytes = 0, std::uint32_t threads = 2)
     {
         options.capacity_bytes = capacity_bytes;
         options.threads = threads;
+        options.io = How::io;
+        options.direct = How::direct;
         open();
     }
 
@@ -141,12 +166,9 @@ struct store_world : world {
         adapter = std::make_unique<file_adapter>(options);
     }
 
-    static constexpr std::size_t payload_bytes = 1000;
-    static constexpr std::size_t file_bytes = header_bytes + payload_bytes;
-
     bitmap put(std::vector<object_key> which, std::size_t bytes = payload_bytes)
     {
-        std::vector<std::vector<std::byte>> payloads;
+        std::vector<page_aligned> payloads;
         std::vector<terrace::store_item> items;
         for (const object_key& k : which) {
             payloads.push_back(content(k.hash_code(), bytes));
@@ -162,7 +184,7 @@ struct store_world : world {
     }
     bitmap get(std::vector<object_key> which, const memory_layout& layout)
     {
-        std::vector<std::vector<std::byte>> buffers(which.size());
+        std::vector<page_aligned> buffers(which.size());
         std::vector<terrace::load_item> items;
         for (std::size_t i = 0; i < which.size(); ++i) {
             buffers[i].resize(layout.size_bytes());
@@ -225,9 +247,9 @@ void write_file(const fs::path& path, const std::string& text)
 /// A small file system of its own, if this process may mount one.
 class small_disk {
 public:
-    small_disk(const fs::path& at, const char* options) : at_{at}
+    small_disk(const fs::path& at, const char* options, const char* type = "tmpfs") : at_{at}
     {
-        mounted_ = ::mount("tmpfs", at_.c_str(), "tmpfs", 0, options) == 0;
+        mounted_ = ::mount(type, at_.c_str(), type, 0, options) == 0;
     }
     small_disk(const small_disk&) = delete;
     small_disk& operator=(const small_disk&) = delete;
@@ -268,9 +290,9 @@ private:
 
 } // namespace
 
-TEST_CASE("file adapter: what was stored is found, locked and loaded")
+TEST_CASE_TEMPLATE("file adapter: what was stored is found, locked and loaded", How, on_ring, on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     CHECK(w.lookup(keys({1, 2})) == bits({false, false}));
     CHECK(w.put(keys({1, 2})) == bits({true, true}));
     CHECK(w.lookup(keys({1, 3, 2})) == bits({true, false, true}));
@@ -283,16 +305,17 @@ TEST_CASE("file adapter: what was stored is found, locked and loaded")
     CHECK(status.health == adapter_health::healthy);
     CHECK(status.problem.empty());
     CHECK(status.objects == 2);
-    CHECK(status.used_bytes == 2 * store_world::file_bytes);
+    CHECK(status.used_bytes == 2 * file_bytes);
     CHECK(status.locked_objects == 0);
     CHECK(status.in_flight == 0);
     CHECK(status.corrupt_objects == 0);
     CHECK(w.files().size() == 2); // and no temporary one
 }
 
-TEST_CASE("file adapter: a thousand objects go and come in one call, and lie in many folders")
+TEST_CASE_TEMPLATE("file adapter: a thousand objects go and come in one call, and lie in many folders", How, on_ring,
+                   on_threads, cached)
 {
-    store_world w{0, 4};
+    store_world<How> w{0, 4};
     std::vector<object_key> many;
     for (std::uint64_t n = 0; n < 1000; ++n)
         many.push_back(key(n));
@@ -305,18 +328,19 @@ TEST_CASE("file adapter: a thousand objects go and come in one call, and lie in 
     CHECK(folders.size() > 200);
 }
 
-TEST_CASE("file adapter: objects of all sizes come back, also those that are not whole pages")
+TEST_CASE_TEMPLATE("file adapter: objects of all sizes come back, also those that are not whole pages", How, on_ring,
+                   on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     for (const std::size_t bytes : {std::size_t{1}, std::size_t{4095}, std::size_t{4096}, std::size_t{5 << 20} + 1}) {
         CHECK(w.put(keys({bytes}), bytes).all());
         CHECK(w.get(keys({bytes}), bytes).all());
     }
 }
 
-TEST_CASE("file adapter: the file is as docs/formats/file.md says")
+TEST_CASE_TEMPLATE("file adapter: the file is as docs/formats/file.md says", How, on_ring, on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     const object_key k{"m/x", chunk_hash::from_number(0x0102), 3, 4, "salt"};
     w.put({k});
     REQUIRE(w.files().size() == 1);
@@ -324,7 +348,7 @@ TEST_CASE("file adapter: the file is as docs/formats/file.md says")
     CHECK(path.lexically_relative(w.directory.path()) == "9a/m%2fx@00000003@0004@0000000000000102@salt.kv");
 
     const std::vector<unsigned char> file = bytes_of(path);
-    REQUIRE(file.size() == store_world::file_bytes);
+    REQUIRE(file.size() == file_bytes);
     const auto number_at = [&](std::size_t offset, std::size_t bytes) {
         std::uint64_t n = 0;
         for (std::size_t i = bytes; i-- != 0;)
@@ -334,27 +358,28 @@ TEST_CASE("file adapter: the file is as docs/formats/file.md says")
     CHECK(std::string(file.begin(), file.begin() + 8) == "TERRFILE");
     CHECK(number_at(8, 4) == 1);
     CHECK(number_at(12, 4) == 4096);
-    CHECK(number_at(16, 8) == memory_layout::bytes(store_world::payload_bytes).fingerprint());
-    CHECK(number_at(24, 8) == store_world::payload_bytes);
+    CHECK(number_at(16, 8) == memory_layout::bytes(payload_bytes).fingerprint());
+    CHECK(number_at(24, 8) == payload_bytes);
     const std::string text = k.to_string();
     CHECK(number_at(40, 8) == text.size());
     CHECK(std::string(file.begin() + 48, file.begin() + 48 + static_cast<std::ptrdiff_t>(text.size())) == text);
     CHECK(std::all_of(file.begin() + 48 + static_cast<std::ptrdiff_t>(text.size()), file.begin() + 4088,
                       [](unsigned char c) { return c == 0; }));
-    const std::vector<std::byte> payload = content(k.hash_code(), store_world::payload_bytes);
+    const page_aligned payload = content(k.hash_code(), payload_bytes);
     CHECK(std::equal(payload.begin(), payload.end(), file.begin() + 4096,
                      [](std::byte a, unsigned char b) { return std::to_integer<unsigned char>(a) == b; }));
 }
 
-TEST_CASE("file adapter: a new one in the directory knows what the last one stored")
+TEST_CASE_TEMPLATE("file adapter: a new one in the directory knows what the last one stored", How, on_ring, on_threads,
+                   cached)
 {
-    store_world w;
+    store_world<How> w;
     w.put(keys({1, 2, 3}));
     w.erase(keys({2}));
     w.run(w.adapter->close());
     w.open();
     CHECK(w.adapter->status().objects == 2);
-    CHECK(w.adapter->status().used_bytes == 2 * store_world::file_bytes);
+    CHECK(w.adapter->status().used_bytes == 2 * file_bytes);
     CHECK(w.lookup(keys({1, 2, 3})) == bits({true, false, true}));
     CHECK(w.get(keys({1, 2, 3})) == bits({true, false, true}));
     CHECK(w.adapter->status().corrupt_objects == 0);
@@ -371,14 +396,14 @@ TEST_CASE("file adapter: a new one in the directory knows what the last one stor
         const auto now = fs::file_time_type::clock::now();
         fs::last_write_time(w.file_of(key(older)), now - std::chrono::hours{2});
         fs::last_write_time(w.file_of(key(newer)), now - std::chrono::hours{1});
-        w.options.capacity_bytes = 2 * store_world::file_bytes;
+        w.options.capacity_bytes = 2 * file_bytes;
         w.open();
         CHECK(w.put(keys({4})).all());
         CHECK(w.lookup(keys({older, newer, 4})) == bits({false, true, true}));
     }
     SUBCASE("and trims it to a smaller capacity")
     {
-        w.options.capacity_bytes = store_world::file_bytes;
+        w.options.capacity_bytes = file_bytes;
         w.open();
         CHECK(w.adapter->status().objects == 1);
         CHECK(w.adapter->status().evicted_objects == 1);
@@ -386,9 +411,10 @@ TEST_CASE("file adapter: a new one in the directory knows what the last one stor
     }
 }
 
-TEST_CASE("file adapter: a key too long for a file name is stored under a hash of it")
+TEST_CASE_TEMPLATE("file adapter: a key too long for a file name is stored under a hash of it", How, on_ring,
+                   on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     const object_key longest{std::string(255, '/'), chunk_hash::from_number(1), 0, 0, std::string(128, '%')};
     CHECK(w.put({longest, key(1)}).all());
     for (const fs::path& path : w.files())
@@ -419,9 +445,9 @@ TEST_CASE("file adapter: a key too long for a file name is stored under a hash o
     }
 }
 
-TEST_CASE("file adapter: a damaged object is a miss, is counted and removed")
+TEST_CASE_TEMPLATE("file adapter: a damaged object is a miss, is counted and removed", How, on_ring, on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     w.put(keys({1, 2}));
     const fs::path path = w.file_of(key(1));
 
@@ -463,7 +489,7 @@ TEST_CASE("file adapter: a damaged object is a miss, is counted and removed")
     }
     SUBCASE("the last byte missing")
     {
-        fs::resize_file(path, store_world::file_bytes - 1);
+        fs::resize_file(path, file_bytes - 1);
     }
     SUBCASE("no payload")
     {
@@ -475,7 +501,7 @@ TEST_CASE("file adapter: a damaged object is a miss, is counted and removed")
     }
     SUBCASE("a byte too many")
     {
-        fs::resize_file(path, store_world::file_bytes + 1);
+        fs::resize_file(path, file_bytes + 1);
     }
     SUBCASE("another key's object")
     {
@@ -485,7 +511,7 @@ TEST_CASE("file adapter: a damaged object is a miss, is counted and removed")
     CHECK(w.get(keys({1, 2})) == bits({false, true}));
     CHECK(w.adapter->status().corrupt_objects == 1);
     CHECK(w.adapter->status().objects == 1);
-    CHECK(w.adapter->status().used_bytes == store_world::file_bytes);
+    CHECK(w.adapter->status().used_bytes == file_bytes);
     CHECK(!fs::exists(path));
     CHECK(w.lookup(keys({1})).none());
     CHECK(w.put(keys({1})).all());
@@ -493,14 +519,15 @@ TEST_CASE("file adapter: a damaged object is a miss, is counted and removed")
     CHECK(w.adapter->status().corrupt_objects == 1);
 }
 
-TEST_CASE("file adapter: an object of another layout is a miss, is counted and removed")
+TEST_CASE_TEMPLATE("file adapter: an object of another layout is a miss, is counted and removed", How, on_ring,
+                   on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     w.put(keys({1}));
     SUBCASE("of the same size")
     {
-        const memory_layout other{{terrace::tensor{{10, 100}, terrace::dtype::i8}}};
-        REQUIRE(other.size_bytes() == store_world::payload_bytes);
+        const memory_layout other{{terrace::tensor{{64, 64}, terrace::dtype::i8}}};
+        REQUIRE(other.size_bytes() == payload_bytes);
         CHECK(w.get(keys({1}), other).none());
     }
     SUBCASE("of another size")
@@ -512,9 +539,10 @@ TEST_CASE("file adapter: an object of another layout is a miss, is counted and r
     CHECK(w.files().empty());
 }
 
-TEST_CASE("file adapter: objects that are damaged at start are removed then or at their load")
+TEST_CASE_TEMPLATE("file adapter: objects that are damaged at start are removed then or at their load", How, on_ring,
+                   on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     w.put(keys({1, 2, 3}));
     fs::resize_file(w.file_of(key(1)), 100);
     fs::resize_file(w.file_of(key(2)), header_bytes + 1);
@@ -527,9 +555,10 @@ TEST_CASE("file adapter: objects that are damaged at start are removed then or a
     CHECK(w.files().size() == 1);
 }
 
-TEST_CASE("file adapter: other people's files are neither counted nor touched")
+TEST_CASE_TEMPLATE("file adapter: other people's files are neither counted nor touched", How, on_ring, on_threads,
+                   cached)
 {
-    store_world w;
+    store_world<How> w;
     w.put(keys({1}));
     const fs::path folder = w.file_of(key(1)).parent_path();
     const std::string name = w.file_of(key(1)).filename().string();
@@ -557,9 +586,10 @@ TEST_CASE("file adapter: other people's files are neither counted nor touched")
         CHECK_MESSAGE(bytes_of(path).size() == 6, path.string());
 }
 
-TEST_CASE("file adapter: a directory or a FIFO in an object's place is no object, and stays")
+TEST_CASE_TEMPLATE("file adapter: a directory or a FIFO in an object's place is no object, and stays", How, on_ring,
+                   on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     w.put(keys({1}));
     const fs::path path = w.file_of(key(1));
     fs::remove(path);
@@ -581,9 +611,10 @@ TEST_CASE("file adapter: a directory or a FIFO in an object's place is no object
     CHECK(fs::exists(path));
 }
 
-TEST_CASE("file adapter: temporary files of dead processes are removed at start, those of live ones are not")
+TEST_CASE_TEMPLATE("file adapter: temporary files of dead processes are removed at start, those of live ones are not",
+                   How, on_ring, on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     const fs::path dead = w.directory.path() / "00" / ".terrace-0123456789abcdef-7.tmp";
     const fs::path live = w.directory.path() / "ff" / ".terrace-0123456789abcdef-8.tmp";
     write_file(dead, "half");
@@ -600,10 +631,10 @@ TEST_CASE("file adapter: temporary files of dead processes are removed at start,
     CHECK(!fs::exists(live));
 }
 
-TEST_CASE("file adapter: full, it evicts what was used least recently")
+TEST_CASE_TEMPLATE("file adapter: full, it evicts what was used least recently", How, on_ring, on_threads, cached)
 {
-    store_world w{3 * store_world::file_bytes};
-    CHECK(w.adapter->status().capacity_bytes == 3 * store_world::file_bytes);
+    store_world<How> w{3 * file_bytes};
+    CHECK(w.adapter->status().capacity_bytes == 3 * file_bytes);
     for (std::uint64_t n : {1U, 2U, 3U})
         CHECK(w.put(keys({n})).all());
 
@@ -633,13 +664,14 @@ TEST_CASE("file adapter: full, it evicts what was used least recently")
     }
     CHECK(w.adapter->status().evicted_objects == 1);
     CHECK(w.adapter->status().objects == 3);
-    CHECK(w.adapter->status().used_bytes == 3 * store_world::file_bytes);
+    CHECK(w.adapter->status().used_bytes == 3 * file_bytes);
     CHECK(w.files().size() == 3);
 }
 
-TEST_CASE("file adapter: of a batch that is a prefix, the tail is evicted before the head")
+TEST_CASE_TEMPLATE("file adapter: of a batch that is a prefix, the tail is evicted before the head", How, on_ring,
+                   on_threads, cached)
 {
-    store_world w{3 * store_world::file_bytes};
+    store_world<How> w{3 * file_bytes};
     w.put(keys({1, 2, 3}));
     SUBCASE("as it was stored") {}
     SUBCASE("as it was loaded")
@@ -655,9 +687,9 @@ TEST_CASE("file adapter: of a batch that is a prefix, the tail is evicted before
     CHECK(w.lookup(keys({1, 2, 3})) == bits({true, true, false}));
 }
 
-TEST_CASE("file adapter: full, its policy decides")
+TEST_CASE_TEMPLATE("file adapter: full, its policy decides", How, on_ring, on_threads, cached)
 {
-    store_world w{3 * store_world::file_bytes, 1};
+    store_world<How> w{3 * file_bytes, 1};
     SUBCASE("s3fifo: wanted twice, an object stays while others pass")
     {
         w.options.eviction = "s3fifo";
@@ -702,39 +734,42 @@ TEST_CASE("file adapter: full, its policy decides")
         w.options.quotas = quotas;
         w.open();
         w.put({of_x(1), of_x(2)});
-        quotas->set("x", store_world::file_bytes);
+        quotas->set("x", file_bytes);
         CHECK(w.files().size() == 2);
         w.put(keys({3}));
         CHECK(w.lookup({of_x(1), of_x(2), key(3)}) == bits({true, false, true}));
         CHECK(w.files().size() == 2);
         CHECK(w.adapter->status().evicted_objects == 1);
-        CHECK(w.put(keys({4}), 4 * store_world::file_bytes).none()); // never has room
+        CHECK(w.put(keys({4}), 4 * file_bytes).none()); // never has room
     }
 }
 
-TEST_CASE("file adapter: what a store has evicted before it turned out to have no room is removed from the disk")
+TEST_CASE_TEMPLATE(
+    "file adapter: what a store has evicted before it turned out to have no room is removed from the disk", How,
+    on_ring, on_threads, cached)
 {
     const auto quotas = std::make_shared<terrace::quota_table>();
-    store_world w{3 * store_world::file_bytes};
+    store_world<How> w{3 * file_bytes};
     w.options.eviction = "isolated_lru";
     w.options.quotas = quotas;
     w.open();
     w.put({object_key{"model", chunk_hash::from_number(1), 0, 0, "x"}});
     quotas->set("x", 0);
-    CHECK(w.put(keys({2}), 3 * store_world::file_bytes).none()); // larger than the capacity
+    CHECK(w.put(keys({2}), 3 * file_bytes).none()); // larger than the capacity
     CHECK(w.files().empty());
     CHECK(w.adapter->status().objects == 0);
 }
 
-TEST_CASE("file adapter: a store without room is refused, and evicts nothing in vain")
+TEST_CASE_TEMPLATE("file adapter: a store without room is refused, and evicts nothing in vain", How, on_ring,
+                   on_threads, cached)
 {
-    store_world w{2 * store_world::file_bytes};
+    store_world<How> w{2 * file_bytes};
     w.put(keys({1, 2}));
     w.lookup(keys({1}));
 
     SUBCASE("when it is larger than the capacity")
     {
-        CHECK(w.put(keys({3}), 2 * store_world::file_bytes).none());
+        CHECK(w.put(keys({3}), 2 * file_bytes).none());
     }
     SUBCASE("when locked objects leave too little")
     {
@@ -748,15 +783,16 @@ TEST_CASE("file adapter: a store without room is refused, and evicts nothing in 
     CHECK(status.health == adapter_health::healthy); // nothing is wrong with the disk
     CHECK(status.objects == 2);
     CHECK(status.evicted_objects == 0);
-    CHECK(status.used_bytes == 2 * store_world::file_bytes);
+    CHECK(status.used_bytes == 2 * file_bytes);
 
     w.unlock(keys({1}));
     CHECK(w.put(keys({3})).all());
 }
 
-TEST_CASE("file adapter: a store that the disk refuses leaves nothing behind, and shows in the health")
+TEST_CASE_TEMPLATE("file adapter: a store that the disk refuses leaves nothing behind, and shows in the health", How,
+                   on_ring, on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     CHECK(w.put(keys({1})).all());
     {
         const file_size_limit limit{16 * 1024}; // the first write is short, the second fails
@@ -767,7 +803,7 @@ TEST_CASE("file adapter: a store that the disk refuses leaves nothing behind, an
     CHECK(status.problem.find("File too large") != std::string::npos);
     CHECK(status.failed_stores == 2);
     CHECK(status.objects == 1);
-    CHECK(status.used_bytes == store_world::file_bytes);
+    CHECK(status.used_bytes == file_bytes);
     CHECK(w.files().size() == 1);
     CHECK(w.get(keys({1, 2})) == bits({true, false})); // the old object, whole
 
@@ -777,7 +813,8 @@ TEST_CASE("file adapter: a store that the disk refuses leaves nothing behind, an
     CHECK(status.failed_stores == 2);
 }
 
-TEST_CASE("file adapter: on a full disk a store fails, and works again when there is room")
+TEST_CASE_TEMPLATE("file adapter: on a full disk a store fails, and works again when there is room", How, on_ring,
+                   on_threads, cached)
 {
     const temporary_directory at;
     const small_disk disk{at.path(), "size=256k"};
@@ -785,7 +822,7 @@ TEST_CASE("file adapter: on a full disk a store fails, and works again when ther
         MESSAGE("skipped: this process may not mount a tmpfs");
         return;
     }
-    store_world w;
+    store_world<How> w;
     w.options.directory = at.path() / "cache";
     w.open();
     CHECK(w.put(keys({1}), 150'000).all());
@@ -799,6 +836,63 @@ TEST_CASE("file adapter: on a full disk a store fails, and works again when ther
     CHECK(w.erase(keys({1})).all());
     CHECK(w.put(keys({2}), 150'000).all());
     CHECK(w.adapter->status().health == adapter_health::healthy);
+}
+
+TEST_CASE("file adapter: what cannot be moved directly goes through the page cache")
+{
+    const temporary_directory at;
+    store_world<on_ring> w;
+    SUBCASE("as the memory lies, or the size is")
+    {
+        page_aligned bytes = content(1, payload_bytes + 8);
+        for (const std::size_t offset : {0U, 8U}) {
+            const auto piece = std::span{bytes}.subspan(offset, payload_bytes + 8 - offset);
+            const std::vector<terrace::store_item> stores{{key(1), memory_layout::bytes(piece.size()), piece}};
+            CHECK(w.run(w.adapter->store(stores)).all());
+            page_aligned read(bytes.size());
+            const auto target = std::span{read}.subspan(offset, piece.size());
+            const std::vector<terrace::load_item> loads{{key(1), memory_layout::bytes(piece.size()), target}};
+            CHECK(w.run(w.adapter->load(loads)).all());
+            CHECK(std::ranges::equal(target, piece));
+        }
+    }
+    SUBCASE("as the file system wants it")
+    {
+        const small_disk disk{at.path(), "", "ramfs"};
+        if (!disk.mounted()) {
+            MESSAGE("skipped: this process may not mount a ramfs");
+            return;
+        }
+        w.options.directory = at.path() / "cache";
+        w.open();
+        CHECK(w.put(keys({1, 2, 3})).all());
+        CHECK(w.get(keys({1, 2, 3})).all());
+        w.adapter.reset();
+    }
+}
+
+TEST_CASE_TEMPLATE("file adapter: flushed before the answer, if that is asked for", How, on_ring, on_threads, cached)
+{
+    store_world<How> w;
+    w.options.sync = file_sync::data;
+    w.open();
+    CHECK(w.put(keys({1, 2, 3, 4, 5})).all());
+    CHECK(w.get(keys({1, 2, 3, 4, 5})).all());
+    CHECK(w.files().size() == 5);
+}
+
+TEST_CASE_TEMPLATE("file adapter: a batch larger than the capacity is stored all the same, each item in its turn", How,
+                   on_ring, on_threads, cached)
+{
+    store_world<How> w{5 * file_bytes, 4};
+    std::vector<object_key> many;
+    for (std::uint64_t n = 0; n < 50; ++n)
+        many.push_back(key(n));
+    CHECK(w.put(many).all());
+    CHECK(w.adapter->status().objects == 5);
+    CHECK(w.adapter->status().evicted_objects == 45);
+    CHECK(w.adapter->status().failed_stores == 0);
+    CHECK(w.files().size() == 5);
 }
 
 TEST_CASE("file adapter: a directory that cannot be made or written to is refused, by name")
@@ -838,6 +932,14 @@ TEST_CASE("file adapter: options that cannot be are refused")
     {
         options.threads = 257;
     }
+    SUBCASE("no depth")
+    {
+        options.depth = 0;
+    }
+    SUBCASE("too deep")
+    {
+        options.depth = 4097;
+    }
     SUBCASE("a capacity for nothing")
     {
         options.capacity_bytes = 4096;
@@ -864,11 +966,20 @@ TEST_CASE("file adapter: its spec names directory, capacity, eviction and thread
     CHECK_THROWS_AS(make("file:" + at.path().string() + "?treads=2"), std::invalid_argument);
     CHECK_THROWS_AS(make("file:" + at.path().string() + "?threads=5000000000"), std::invalid_argument);
     CHECK_THROWS_AS(make("file:" + at.path().string() + "?eviction=fifo"), std::invalid_argument);
+    make("file:" + at.path().string() + "?io=auto&direct=off&sync=data&depth=8&inflight=16MiB");
+    make("file:" + at.path().string() + "?io=threads&direct=on&sync=none&inflight=0");
+    CHECK_THROWS_WITH_AS(make("file:" + at.path().string() + "?io=libaio"),
+                         doctest::Contains("io is \"libaio\", expected one of auto, uring, threads"),
+                         std::invalid_argument);
+    CHECK_THROWS_AS(make("file:" + at.path().string() + "?direct=yes"), std::invalid_argument);
+    CHECK_THROWS_AS(make("file:" + at.path().string() + "?sync=all"), std::invalid_argument);
+    CHECK_THROWS_AS(make("file:" + at.path().string() + "?depth=0"), std::invalid_argument);
 }
 
-TEST_CASE("file adapter: wrong arguments are refused before anything changes")
+TEST_CASE_TEMPLATE("file adapter: wrong arguments are refused before anything changes", How, on_ring, on_threads,
+                   cached)
 {
-    store_world w;
+    store_world<How> w;
     std::array<std::byte, 10> bytes{};
     const std::vector<terrace::load_item> loads{{key(1), memory_layout::bytes(11), bytes}};
     const std::vector<terrace::store_item> stores{{key(1), memory_layout::bytes(11), bytes}};
@@ -882,18 +993,18 @@ TEST_CASE("file adapter: wrong arguments are refused before anything changes")
     CHECK(w.files().empty());
 }
 
-TEST_CASE("file adapter: empty batches are answered")
+TEST_CASE_TEMPLATE("file adapter: empty batches are answered", How, on_ring, on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     CHECK(w.put({}).size() == 0);
     CHECK(w.get({}).size() == 0);
     CHECK(w.lookup({}).size() == 0);
     CHECK(w.erase({}).size() == 0);
 }
 
-TEST_CASE("file adapter: storing a key again replaces its object")
+TEST_CASE_TEMPLATE("file adapter: storing a key again replaces its object", How, on_ring, on_threads, cached)
 {
-    store_world w{3 * (header_bytes + 2000)};
+    store_world<How> w{3 * (header_bytes + 2000)};
     w.put(keys({1}), 1000);
     CHECK(w.put(keys({1}), 2000).all());
     CHECK(w.adapter->status().objects == 1);
@@ -910,7 +1021,7 @@ TEST_CASE("file adapter: storing a key again replaces its object")
     }
     SUBCASE("also twice at once")
     {
-        const std::vector<std::byte> bytes = content(key(1).hash_code(), 1000);
+        const page_aligned bytes = content(key(1).hash_code(), 1000);
         const terrace::store_item item{key(1), memory_layout::bytes(1000), bytes};
         const std::vector<terrace::store_item> items{item};
         int stored = 0;
@@ -921,14 +1032,14 @@ TEST_CASE("file adapter: storing a key again replaces its object")
         w.context.run();
         CHECK(stored == 2);
         CHECK(w.adapter->status().objects == 1);
-        CHECK(w.adapter->status().used_bytes == store_world::file_bytes);
+        CHECK(w.adapter->status().used_bytes == header_bytes + 1000);
         CHECK(w.files().size() == 1);
     }
 }
 
-TEST_CASE("file adapter: erase removes what is there and not locked")
+TEST_CASE_TEMPLATE("file adapter: erase removes what is there and not locked", How, on_ring, on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     w.put(keys({1, 2}));
     w.lookup(keys({2}));
     CHECK(w.erase(keys({1, 2, 3})) == bits({true, false, false}));
@@ -940,9 +1051,9 @@ TEST_CASE("file adapter: erase removes what is there and not locked")
     CHECK(w.files().empty());
 }
 
-TEST_CASE("file adapter: listing shows every key once, in pages")
+TEST_CASE_TEMPLATE("file adapter: listing shows every key once, in pages", How, on_ring, on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     std::vector<object_key> many;
     for (std::uint64_t n = 0; n < 25; ++n)
         many.push_back(key(n));
@@ -961,14 +1072,15 @@ TEST_CASE("file adapter: listing shows every key once, in pages")
     CHECK(std::ranges::is_permutation(seen, many));
 }
 
-TEST_CASE("file adapter: what a process stores, another one in the same directory finds")
+TEST_CASE_TEMPLATE("file adapter: what a process stores, another one in the same directory finds", How, on_ring,
+                   on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     w.put(keys({1}));
     file_adapter other{w.options};
     const auto find = [&](std::vector<object_key> which) { return w.run(other.lookup_and_lock(which)); };
     const auto load = [&](std::uint64_t n) {
-        std::vector<std::byte> buffer(store_world::payload_bytes);
+        page_aligned buffer(payload_bytes);
         const std::vector<terrace::load_item> items{{key(n), memory_layout::bytes(buffer.size()), buffer}};
         return w.run(other.load(items)).all() && buffer == content(key(n).hash_code(), buffer.size());
     };
@@ -977,7 +1089,7 @@ TEST_CASE("file adapter: what a process stores, another one in the same director
     w.put(keys({2}));
     CHECK(find(keys({1, 2, 3})) == bits({true, true, false}));
     CHECK(other.status().objects == 2);
-    CHECK(other.status().used_bytes == 2 * store_world::file_bytes);
+    CHECK(other.status().used_bytes == 2 * file_bytes);
     CHECK(load(2));
 
     SUBCASE("erased there, it is a miss here and no damage")
@@ -1003,9 +1115,9 @@ TEST_CASE("file adapter: what a process stores, another one in the same director
     }
 }
 
-TEST_CASE("file adapter: a file that is gone since the lookup is a miss")
+TEST_CASE_TEMPLATE("file adapter: a file that is gone since the lookup is a miss", How, on_ring, on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     w.put(keys({1, 2}));
     CHECK(w.lookup(keys({1, 2})).all());
     fs::remove(w.file_of(key(1)));
@@ -1016,15 +1128,16 @@ TEST_CASE("file adapter: a file that is gone since the lookup is a miss")
     CHECK(w.adapter->status().locked_objects == 0);
 }
 
-TEST_CASE("file adapter: cancelled at any point, a call ends and holds nothing")
+TEST_CASE_TEMPLATE("file adapter: cancelled at any point, a call ends and holds nothing", How, on_ring, on_threads,
+                   cached)
 {
-    store_world w{0, 1};
+    store_world<How> w{0, 1};
     std::vector<object_key> known;
     for (std::uint64_t n = 0; n < 20; ++n)
         known.push_back(key(n));
     w.put(known, 256 * 1024);
 
-    std::vector<std::vector<std::byte>> buffers(known.size(), std::vector<std::byte>(256 * 1024));
+    std::vector<page_aligned> buffers(known.size(), page_aligned(256 * 1024));
     std::vector<terrace::load_item> loads;
     std::vector<terrace::store_item> stores;
     for (std::size_t i = 0; i < known.size(); ++i) {
@@ -1101,13 +1214,14 @@ TEST_CASE("file adapter: cancelled at any point, a call ends and holds nothing")
     }
 }
 
-TEST_CASE("file adapter: loads beside stores of the same key see one object or the other, whole")
+TEST_CASE_TEMPLATE("file adapter: loads beside stores of the same key see one object or the other, whole", How, on_ring,
+                   on_threads, cached)
 {
-    store_world w{0, 4};
+    store_world<How> w{0, 4};
     constexpr std::size_t size = 512 * 1024;
     const memory_layout layout = memory_layout::bytes(size);
-    const std::array<std::vector<std::byte>, 2> versions{content(1, size), content(2, size)};
-    std::array<std::vector<std::byte>, 3> buffers;
+    const std::array<page_aligned, 2> versions{content(1, size), content(2, size)};
+    std::array<page_aligned, 3> buffers;
     int loaded = 0;
 
     const auto keep_storing = [&](std::size_t version) -> asio::awaitable<void> {
@@ -1117,7 +1231,7 @@ TEST_CASE("file adapter: loads beside stores of the same key see one object or t
             CHECK(stored.all());
         }
     };
-    const auto keep_loading = [&](std::vector<std::byte>& buffer) -> asio::awaitable<void> {
+    const auto keep_loading = [&](page_aligned& buffer) -> asio::awaitable<void> {
         buffer.resize(size);
         const std::vector<terrace::load_item> items{{key(1), layout, buffer}};
         for (int i = 0; i < 80; ++i) {
@@ -1134,7 +1248,7 @@ TEST_CASE("file adapter: loads beside stores of the same key see one object or t
     };
     asio::co_spawn(w.context, keep_storing(0), rethrow);
     asio::co_spawn(w.context, keep_storing(1), rethrow);
-    for (std::vector<std::byte>& buffer : buffers)
+    for (page_aligned& buffer : buffers)
         asio::co_spawn(w.context, keep_loading(buffer), rethrow);
     w.context.run();
     CHECK(loaded > 0);
@@ -1144,17 +1258,18 @@ TEST_CASE("file adapter: loads beside stores of the same key see one object or t
     CHECK(w.files().size() == 1);
 }
 
-TEST_CASE("file adapter: stores, evictions and erasures at once leave index and disk in agreement")
+TEST_CASE_TEMPLATE("file adapter: stores, evictions and erasures at once leave index and disk in agreement", How,
+                   on_ring, on_threads, cached)
 {
-    store_world w{10 * store_world::file_bytes, 4};
+    store_world<How> w{10 * file_bytes, 4};
     const auto churn = [&](std::uint64_t first) -> asio::awaitable<void> {
-        std::vector<std::vector<std::byte>> payloads;
+        std::vector<page_aligned> payloads;
         std::vector<terrace::store_item> items;
         std::vector<object_key> some;
         for (std::uint64_t n = first; n < first + 8; ++n) {
             const object_key k = key(n % 20);
-            payloads.push_back(content(k.hash_code(), store_world::payload_bytes));
-            items.emplace_back(k, memory_layout::bytes(store_world::payload_bytes), payloads.back());
+            payloads.push_back(content(k.hash_code(), payload_bytes));
+            items.emplace_back(k, memory_layout::bytes(payload_bytes), payloads.back());
             some.push_back(k);
         }
         for (int i = 0; i < 60; ++i) {
@@ -1175,7 +1290,7 @@ TEST_CASE("file adapter: stores, evictions and erasures at once leave index and 
     CHECK(status.locked_objects == 0);
     CHECK(status.corrupt_objects == 0);
     CHECK(status.objects == w.files().size());
-    CHECK(status.used_bytes == w.files().size() * store_world::file_bytes);
+    CHECK(status.used_bytes == w.files().size() * file_bytes);
     CHECK(status.evicted_objects > 0);
     std::vector<object_key> all;
     for (std::uint64_t n = 0; n < 20; ++n)
@@ -1183,9 +1298,9 @@ TEST_CASE("file adapter: stores, evictions and erasures at once leave index and 
     CHECK(w.get(all).count() == status.objects);
 }
 
-TEST_CASE("file adapter: closed, it holds no lock and refuses every call")
+TEST_CASE_TEMPLATE("file adapter: closed, it holds no lock and refuses every call", How, on_ring, on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     w.put(keys({1}));
     w.lookup(keys({1}));
     w.run(w.adapter->close());
@@ -1195,16 +1310,17 @@ TEST_CASE("file adapter: closed, it holds no lock and refuses every call")
     CHECK_THROWS_AS(w.get(keys({1})), boost::system::system_error);
 }
 
-TEST_CASE("file adapter: destroyed without close(), it ends what is in flight first")
+TEST_CASE_TEMPLATE("file adapter: destroyed without close(), it ends what is in flight first", How, on_ring, on_threads,
+                   cached)
 {
-    store_world w{0, 1};
+    store_world<How> w{0, 1};
     std::vector<object_key> many;
     for (std::uint64_t n = 0; n < 50; ++n)
         many.push_back(key(n));
     w.put(many, 64 * 1024);
 
     // Freed together right after the adapter: the sanitizers see a thread that still reads into them.
-    auto buffers = std::make_unique<std::vector<std::vector<std::byte>>>(many.size());
+    auto buffers = std::make_unique<std::vector<page_aligned>>(many.size());
     std::vector<terrace::load_item> items;
     for (std::size_t i = 0; i < many.size(); ++i) {
         (*buffers)[i].resize(64 * 1024);
@@ -1228,9 +1344,10 @@ TEST_CASE("file adapter: destroyed without close(), it ends what is in flight fi
     }
 }
 
-TEST_CASE("file adapter: what is stored already is left as it is, where that is asked for")
+TEST_CASE_TEMPLATE("file adapter: what is stored already is left as it is, where that is asked for", How, on_ring,
+                   on_threads, cached)
 {
-    store_world w;
+    store_world<How> w;
     w.put({key(1)});
     const auto file = w.file_of(key(1));
     const auto written = fs::last_write_time(file) - std::chrono::hours{1};
@@ -1243,7 +1360,7 @@ TEST_CASE("file adapter: what is stored already is left as it is, where that is 
     };
     SUBCASE("under the same layout")
     {
-        CHECK(put_if_absent(key(1), store_world::payload_bytes));
+        CHECK(put_if_absent(key(1), payload_bytes));
         CHECK(fs::last_write_time(file) == written);
         CHECK(w.adapter->status().kept_objects == 1);
     }
@@ -1251,7 +1368,7 @@ TEST_CASE("file adapter: what is stored already is left as it is, where that is 
     {
         file_adapter other{w.options};
         w.adapter = std::make_unique<file_adapter>(w.options);
-        CHECK(put_if_absent(key(1), store_world::payload_bytes));
+        CHECK(put_if_absent(key(1), payload_bytes));
         CHECK(w.adapter->status().objects == 1);
         CHECK(w.lookup({key(1)}).all());
     }
@@ -1263,27 +1380,28 @@ TEST_CASE("file adapter: what is stored already is left as it is, where that is 
     }
     SUBCASE("not where it is cut short")
     {
-        fs::resize_file(file, store_world::file_bytes - 1);
-        CHECK(put_if_absent(key(1), store_world::payload_bytes));
+        fs::resize_file(file, file_bytes - 1);
+        CHECK(put_if_absent(key(1), payload_bytes));
         CHECK(w.adapter->status().kept_objects == 0);
         CHECK(w.get({key(1)}).all());
     }
     SUBCASE("not where nothing is")
     {
-        CHECK(put_if_absent(key(2), store_world::payload_bytes));
+        CHECK(put_if_absent(key(2), payload_bytes));
         CHECK(w.adapter->status().kept_objects == 0);
         CHECK(w.get({key(1), key(2)}).all());
     }
 }
 
-TEST_CASE("file adapter: it names what it would evict, locked, with the layout it was stored under")
+TEST_CASE_TEMPLATE("file adapter: it names what it would evict, locked, with the layout it was stored under", How,
+                   on_ring, on_threads, cached)
 {
-    store_world w{3 * store_world::file_bytes};
+    store_world<How> w{3 * file_bytes};
     w.put({key(1)});
     w.put({key(2)});
     w.put({key(3)});
     const auto victims = [&](std::uint64_t objects) {
-        return w.run(w.adapter->lock_victims(objects, objects * store_world::payload_bytes));
+        return w.run(w.adapter->lock_victims(objects, objects * payload_bytes));
     };
     SUBCASE("as many as it takes")
     {
@@ -1291,7 +1409,7 @@ TEST_CASE("file adapter: it names what it would evict, locked, with the layout i
         REQUIRE(two.size() == 2);
         CHECK(two[0].key == key(1));
         CHECK(two[1].key == key(2));
-        CHECK(two[0].layout == memory_layout::bytes(store_world::payload_bytes));
+        CHECK(two[0].layout == memory_layout::bytes(payload_bytes));
         CHECK(w.adapter->status().locked_objects == 2);
         CHECK(w.get({key(1)}, two[0].layout).all());
         w.unlock({key(1), key(2)});
@@ -1315,7 +1433,7 @@ TEST_CASE("file adapter: it names what it would evict, locked, with the layout i
     }
     SUBCASE("none where there is no limit")
     {
-        store_world endless;
+        store_world<How> endless;
         endless.put({key(1)});
         CHECK(endless.run(endless.adapter->lock_victims(1, 1 << 30)).empty());
     }

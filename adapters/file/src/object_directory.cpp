@@ -46,11 +46,6 @@ std::uint64_t random_number()
     return std::uint64_t{device()} << 32 | device();
 }
 
-unique_fd create(int at, const std::string& path)
-{
-    return unique_fd{::openat(at, path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644)};
-}
-
 } // namespace
 
 temporary_file::~temporary_file()
@@ -59,10 +54,10 @@ temporary_file::~temporary_file()
         std::ignore = unlink(at_, path_); // what cannot be removed now, a later scan() removes
 }
 
-error_code temporary_file::write(const header_page& header, std::span<const std::byte> payload)
+error_code temporary_file::finish()
 {
-    if (const error_code e = write_from_start(file_, header, payload))
-        return e;
+    if (sync_ == file_sync::data && ::fdatasync(file_.get()) != 0)
+        return last_error();
     // A network file system may keep "disk full" to itself until a descriptor is closed. Not this one: it has the lock.
     const int twin = ::fcntl(file_.get(), F_DUPFD_CLOEXEC, 0);
     if (twin == -1 || ::close(twin) != 0)
@@ -78,7 +73,10 @@ error_code temporary_file::publish(const std::string& path)
     return {};
 }
 
-object_directory::object_directory(std::filesystem::path path) : path_{std::move(path)}, id_{random_number()}
+object_directory::object_directory(std::filesystem::path path, file_sync sync)
+    : path_{std::move(path)},
+      sync_{sync},
+      id_{random_number()}
 {
     std::error_code failed;
     std::filesystem::create_directories(path_, failed);
@@ -123,8 +121,8 @@ void object_directory::scan_folder(const std::string& folder, directory_contents
             continue; // gone meanwhile, or not ours
         if (!key && facts->bytes > header_bytes) {
             header_page header;
-            const result<unique_fd> file = open(path);
-            if (!file || !read_from_start(*file, header, {}))
+            const result<open_object> object = open(path);
+            if (!object || !read_from_start(object->file, header, {}))
                 continue; // perhaps it can be read another time
             key = key_of(header);
         }
@@ -150,15 +148,17 @@ result<file_facts> object_directory::look_at(const std::string& path) const
     return facts;
 }
 
-result<unique_fd> object_directory::open(const std::string& path) const
+result<open_object> object_directory::open(const std::string& path) const
 {
     result<unique_fd> file = open_for_reading(root_.get(), path);
     if (!file)
-        return file;
+        return file.error();
     const result<file_facts> facts = file::look_at(*file);
-    if (facts && !facts->regular)
+    if (!facts)
+        return facts.error();
+    if (!facts->regular)
         return make_error_code(condition::no_such_file_or_directory);
-    return file;
+    return open_object{std::move(*file), *facts};
 }
 
 error_code object_directory::remove(const std::string& path) const
@@ -166,23 +166,37 @@ error_code object_directory::remove(const std::string& path) const
     return unlink(root_.get(), path);
 }
 
+unique_fd object_directory::create(const std::string& path) const
+{
+    return unique_fd{::openat(root_.get(), path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644)};
+}
+
+error_code object_directory::make_folder(const std::string& folder)
+{
+    const std::lock_guard lock{root_mutex_}; // nobody finds the folder before it says that the root is new
+    if (::mkdirat(root_.get(), folder.c_str(), 0755) != 0)
+        return errno == EEXIST ? error_code{} : last_error();
+    root_is_new_ = true;
+    return {};
+}
+
 result<temporary_file> object_directory::make_temporary(const std::string& path)
 {
     const std::string folder = path.substr(0, path.find('/') + 1);
     for (;;) {
         const std::string name = folder + temporary_name(id_, ++last_temporary_);
-        unique_fd file = create(root_.get(), name);
+        unique_fd file = create(name);
         if (!file.is_open() && errno == ENOENT) {
-            if (::mkdirat(root_.get(), folder.c_str(), 0755) != 0 && errno != EEXIST)
-                return last_error();
-            file = create(root_.get(), name);
+            if (const error_code failed = make_folder(folder))
+                return failed;
+            file = create(name);
         }
         if (!file.is_open()) {
             if (errno == EEXIST)
                 continue;
             return last_error();
         }
-        temporary_file made{root_.get(), name, std::move(file)};
+        temporary_file made{root_.get(), name, std::move(file), sync_};
         // Some file systems cannot lock. There, nobody's scan() can either, and what is left over stays.
         while (::flock(made.file_.get(), LOCK_EX) != 0 && errno == EINTR) {
         }
@@ -191,6 +205,19 @@ result<temporary_file> object_directory::make_temporary(const std::string& path)
             continue; // a scan() took it for left over, before it was locked
         return made;
     }
+}
+
+error_code object_directory::make_durable(const std::string& path)
+{
+    if (sync_ == file_sync::none)
+        return {};
+    if (const error_code failed = sync_directory(root_.get(), path.substr(0, path.find('/'))))
+        return failed;
+    const std::lock_guard lock{root_mutex_};
+    if (root_is_new_ && ::fsync(root_.get()) != 0)
+        return last_error();
+    root_is_new_ = false;
+    return {};
 }
 
 void object_directory::fail(error_code why, const char* what, const std::string& where) const

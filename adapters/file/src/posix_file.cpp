@@ -3,8 +3,10 @@
 #include <cerrno>
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <memory>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <terrace/io/transfer.hpp>
@@ -106,11 +108,24 @@ result<std::uint64_t> read_from_start(const unique_fd& file, std::span<std::byte
     return t.bytes();
 }
 
-error_code write_from_start(const unique_fd& file, std::span<const std::byte> head, std::span<const std::byte> body)
+bool set_direct(const unique_fd& file, bool direct) noexcept
 {
-    io::transfer t = io::transfer::write(file.get(), 0, head, body);
-    t.perform();
-    return t.error();
+    const int flags = ::fcntl(file.get(), F_GETFL);
+    return flags != -1 && ::fcntl(file.get(), F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
+}
+
+error_code sync_directory(int at, const std::string& path)
+{
+    const result<unique_fd> directory = open_directory(at, path);
+    if (!directory)
+        return directory.error();
+    return ::fsync(directory->get()) == 0 ? error_code{} : last_error();
+}
+
+bool lies_in_memory(const unique_fd& file) noexcept
+{
+    struct statfs s;
+    return ::fstatfs(file.get(), &s) == 0 && (s.f_type == TMPFS_MAGIC || s.f_type == RAMFS_MAGIC);
 }
 
 } // namespace terrace::file

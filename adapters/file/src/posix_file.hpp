@@ -46,8 +46,13 @@ struct file_facts {
 [[nodiscard]] result<std::uint64_t> read_from_start(const unique_fd& file, std::span<std::byte> head,
                                                     std::span<std::byte> body);
 
-/// Writes head and then body to the start of the file.
-[[nodiscard]] boost::system::error_code write_from_start(const unique_fd& file, std::span<const std::byte> head,
-                                                         std::span<const std::byte> body);
+/// Bypass the page cache from now on, or no longer. False: the file system refuses.
+bool set_direct(const unique_fd& file, bool direct) noexcept;
+
+/// Flushes a directory: what has a name in it keeps it after a power failure.
+[[nodiscard]] boost::system::error_code sync_directory(int at, const std::string& path);
+
+/// Whether the file system lies in memory.
+[[nodiscard]] bool lies_in_memory(const unique_fd& file) noexcept;
 
 } // namespace terrace::file

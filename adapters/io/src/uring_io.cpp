@@ -110,6 +110,10 @@ public:
         for (std::size_t i = left_; i-- != 0;)
             enqueue_turn();
     }
+    void enqueue_turn()
+    {
+        owner_.pool_.post([me = self()] { me->turn(); });
+    }
 
 private:
     struct numbered : transfer {
@@ -119,40 +123,44 @@ private:
 
     std::shared_ptr<staged_batch> self() { return std::static_pointer_cast<staged_batch>(shared_from_this()); }
 
-    void enqueue_turn()
-    {
-        owner_.pool_.post([me = self()] { me->turn(); });
-    }
-
     void turn()
     {
-        for (std::size_t i = next_++; i < items_; i = next_++) {
-            begin(i);
-            if (owner_.pool_.busy() && next_ < items_) { // as in io_pool: batches that meet take turns
+        while (!over()) {
+            if (!owner_.admit(self()))
+                return; // parked
+            const std::size_t i = next_++;
+            if (i >= items_ || !begin(i))
+                owner_.release();
+            if (owner_.pool_.busy() && !over()) { // as in io_pool: batches that meet take turns
                 enqueue_turn();
                 return;
             }
         }
+        owner_.wake_parked();
         one_less();
     }
 
-    void begin(std::size_t i)
+    [[nodiscard]] bool over() const { return next_ >= items_ || stopped_ || owner_.stopping_; }
+
+    /// True: it goes on in the queue.
+    bool begin(std::size_t i)
     {
-        if (stopped_ || owner_.stopping_)
-            return;
         try {
             std::optional<transfer> t = work_.begin(i);
             if (t && is_direct(*t)) {
                 transfers_[i].emplace(*t, i);
                 ++left_;
                 queue().hand_over(shared_from_this(), *transfers_[i], home());
-            } else if (t) {
+                return true;
+            }
+            if (t) {
                 t->perform();
                 work_.end(i, *t);
             }
         } catch (...) {
             fail(std::current_exception());
         }
+        return false;
     }
 
     void ended(transfer& t) override
@@ -163,6 +171,7 @@ private:
             } catch (...) {
                 me->fail(std::current_exception());
             }
+            me->owner_.release();
             me->one_less();
         });
     }
@@ -170,6 +179,7 @@ private:
     void cancel() override
     {
         stopped_ = true;
+        owner_.unpark(*this);
         batch::cancel();
     }
 
@@ -198,9 +208,58 @@ private:
 };
 
 uring_io::uring_io(const disk_io_options& options)
-    : queue_{std::make_shared<uring_queue>(options.depth, options.in_flight_bytes)},
+    : max_staged_{std::size_t{options.depth} + options.threads},
+      queue_{std::make_shared<uring_queue>(options.depth, options.in_flight_bytes)},
       pool_{options.threads}
 {
+}
+
+bool uring_io::admit(const std::shared_ptr<staged_batch>& turn)
+{
+    const std::lock_guard lock{staged_mutex_};
+    if (staged_ == max_staged_) {
+        parked_.push_back(turn);
+        return false;
+    }
+    ++staged_;
+    return true;
+}
+
+void uring_io::release()
+{
+    {
+        const std::lock_guard lock{staged_mutex_};
+        --staged_;
+    }
+    wake_parked();
+}
+
+/// Wakes one, which admits itself or finds that it is over. Then it wakes the next: the room is still there.
+void uring_io::wake_parked()
+{
+    std::shared_ptr<staged_batch> next;
+    {
+        const std::lock_guard lock{staged_mutex_};
+        if (staged_ == max_staged_ || parked_.empty())
+            return;
+        next = std::move(parked_.front());
+        parked_.pop_front();
+    }
+    next->enqueue_turn();
+}
+
+void uring_io::unpark(const staged_batch& of)
+{
+    std::vector<std::shared_ptr<staged_batch>> turns;
+    {
+        const std::lock_guard lock{staged_mutex_};
+        const auto rest = std::ranges::stable_partition(
+            parked_, [&](const std::shared_ptr<staged_batch>& turn) { return turn.get() != &of; });
+        turns.assign(rest.begin(), rest.end());
+        parked_.erase(rest.begin(), rest.end());
+    }
+    for (const std::shared_ptr<staged_batch>& turn : turns)
+        turn->enqueue_turn();
 }
 
 asio::awaitable<void> uring_io::run(std::span<transfer> transfers)

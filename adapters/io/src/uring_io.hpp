@@ -1,7 +1,10 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
+#include <deque>
 #include <memory>
+#include <mutex>
 
 #include <terrace/io/disk_io.hpp>
 
@@ -32,9 +35,19 @@ private:
     class plain_batch;
     class staged_batch;
 
+    bool admit(const std::shared_ptr<staged_batch>& turn);
+    void release();
+    void wake_parked();
+    void unpark(const staged_batch& of);
+
     std::atomic<bool> stopping_ = false;
-    std::shared_ptr<uring_queue> queue_; // shared with the batches under way
-    io_pool pool_;                       // last: its threads use the above
+    const std::size_t max_staged_; // as many as the ring takes, and what the threads bring meanwhile
+
+    std::mutex staged_mutex_;                          // for the next two
+    std::size_t staged_ = 0;                           // items begun and not ended: each may hold a file open
+    std::deque<std::shared_ptr<staged_batch>> parked_; // turns that wait until there are fewer; none may be forgotten
+    std::shared_ptr<uring_queue> queue_;               // shared with the batches under way
+    io_pool pool_;                                     // last: its threads use the above
 };
 
 } // namespace terrace::io

@@ -12,15 +12,41 @@
 
 namespace terrace {
 
+/// How a file_adapter reads and writes.
+enum class file_io : std::uint8_t {
+    automatic, ///< by io_uring, or by threads where the kernel refuses it
+    uring,
+    threads,
+};
+
+/// When files bypass the page cache (O_DIRECT), which leaves the memory to others and takes less of the processor.
+/// Never when a payload's address or size is no multiple of 4096, or the file system refuses.
+enum class direct_io : std::uint8_t {
+    automatic, ///< from 64 KiB on, unless the file system lies in memory
+    on,
+    off,
+};
+
+/// When an object counts as stored.
+enum class file_sync : std::uint8_t {
+    none, ///< written: after a power failure it may be missing or damaged, which shows
+    data, ///< on the disk: with its name, flushed (fdatasync, and fsync of the folder)
+};
+
 /// Where and how a file_adapter stores.
 class file_options {
 public:
     explicit file_options(std::filesystem::path dir) : directory{std::move(dir)} {}
 
-    std::filesystem::path directory;           ///< made if it is not there
-    std::uint64_t capacity_bytes = 0;          ///< of files with their headers, > 4096; 0: what the file system holds
-    std::uint32_t threads = 4;                 ///< that read and write; 1 to 256
-    std::string eviction = "lru";              ///< a name of eviction_policy::make()
+    std::filesystem::path directory;  ///< made if it is not there
+    std::uint64_t capacity_bytes = 0; ///< of files with their headers, > 4096; 0: what the file system holds
+    file_io io = file_io::automatic;
+    direct_io direct = direct_io::automatic;
+    file_sync sync = file_sync::none;
+    std::uint32_t threads = 4;         ///< that open, check, and do what io_uring does not; 1 to 256
+    std::uint32_t depth = 64;          ///< of io_uring: reads and writes in the kernel at a time; 1 to 4096
+    std::uint64_t in_flight_bytes = 0; ///< of io_uring: in the kernel at a time; 0: finds out what the disk needs
+    std::string eviction = "lru";      ///< a name of eviction_policy::make()
     std::shared_ptr<const quota_table> quotas; ///< of isolated_lru, in bytes of files; null: there are none
 };
 
@@ -38,7 +64,8 @@ public:
 class file_adapter final : public l2_adapter, public demotion_source {
 public:
     /// Opens the directory and finds what it holds; takes time in proportion. Throws std::invalid_argument for options
-    /// that cannot be, std::system_error that names the path if the directory cannot be made, read or written.
+    /// that cannot be, std::system_error that names the path if the directory cannot be made, read or written, or that
+    /// names io_uring if that was asked for and the kernel refuses.
     explicit file_adapter(file_options options);
     /// Without close(): waits, in the calling thread, for the files that are being read and written.
     ~file_adapter() override;
@@ -58,7 +85,7 @@ private:
     std::shared_ptr<impl> impl_; // shared with the calls under way
 };
 
-/// `file:/var/cache/terrace?capacity=20GiB&eviction=s3fifo&threads=4`
+/// `file:/var/cache/terrace?capacity=20GiB&eviction=s3fifo&direct=on&threads=4`; the README has all options.
 [[nodiscard]] std::unique_ptr<l2_adapter> make_file_adapter(adapter_spec spec);
 
 } // namespace terrace
