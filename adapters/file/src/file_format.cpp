@@ -6,7 +6,11 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <terrace/io/checksum.hpp>
+
 namespace terrace::file {
+
+using io::checksum;
 
 namespace {
 
@@ -48,11 +52,6 @@ Number get(const header_page& page, std::size_t offset)
 std::string_view text_at(const header_page& page, std::size_t offset, std::size_t bytes)
 {
     return {reinterpret_cast<const char*>(page.data()) + offset, bytes};
-}
-
-std::uint64_t checksum(std::span<const std::byte> bytes)
-{
-    return XXH3_64bits(bytes.data(), bytes.size());
 }
 
 /// 32 digits that stand for a key in paths.
