@@ -114,6 +114,17 @@ bool set_direct(const unique_fd& file, bool direct) noexcept
     return flags != -1 && ::fcntl(file.get(), F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
 }
 
+error_code reserve(const unique_fd& file, std::uint64_t bytes) noexcept
+{
+    if (::fallocate(file.get(), 0, 0, static_cast<off_t>(bytes)) == 0)
+        return {};
+    const error_code failed = last_error();
+    namespace condition = boost::system::errc;
+    if (failed == condition::no_space_on_device || failed == condition::file_too_large || failed.value() == EDQUOT)
+        return failed;
+    return {}; // not offered here, or interrupted: the write finds the place
+}
+
 error_code sync_directory(int at, const std::string& path)
 {
     const result<unique_fd> directory = open_directory(at, path);

@@ -49,6 +49,9 @@ struct file_facts {
 /// Bypass the page cache from now on, or no longer. False: the file system refuses.
 bool set_direct(const unique_fd& file, bool direct) noexcept;
 
+/// Has the file system find the place for the first `bytes` of the file now, if it can. Errors: there is none.
+[[nodiscard]] boost::system::error_code reserve(const unique_fd& file, std::uint64_t bytes) noexcept;
+
 /// Flushes a directory: what has a name in it keeps it after a power failure.
 [[nodiscard]] boost::system::error_code sync_directory(int at, const std::string& path);
 
