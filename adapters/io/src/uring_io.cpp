@@ -7,6 +7,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <exception>
 #include <fcntl.h>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -253,10 +254,9 @@ void uring_io::unpark(const staged_batch& of)
     std::vector<std::shared_ptr<staged_batch>> turns;
     {
         const std::lock_guard lock{staged_mutex_};
-        const auto rest = std::ranges::stable_partition(
-            parked_, [&](const std::shared_ptr<staged_batch>& turn) { return turn.get() != &of; });
-        turns.assign(rest.begin(), rest.end());
-        parked_.erase(rest.begin(), rest.end());
+        const auto is_of = [&](const std::shared_ptr<staged_batch>& turn) { return turn.get() == &of; };
+        std::ranges::copy_if(parked_, std::back_inserter(turns), is_of);
+        std::erase_if(parked_, is_of);
     }
     for (const std::shared_ptr<staged_batch>& turn : turns)
         turn->enqueue_turn();
