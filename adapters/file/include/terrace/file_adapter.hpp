@@ -22,7 +22,7 @@ enum class file_io : std::uint8_t {
 /// When files bypass the page cache (O_DIRECT), which leaves the memory to others and takes less of the processor.
 /// Never when a payload's address or size is no multiple of 4096, or the file system refuses.
 enum class direct_io : std::uint8_t {
-    automatic, ///< from 64 KiB on, unless the file system lies in memory
+    automatic, ///< from 256 KiB on, unless the file system lies in memory
     on,
     off,
 };

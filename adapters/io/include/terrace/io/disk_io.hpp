@@ -51,7 +51,8 @@ public:
 
 /// Moves bytes between files and memory, and makes calls that block, off the executor.
 ///
-/// Lifetime  what is passed in stays until the awaitable ends. Destroyed without close(), it does what stop() does
+/// Lifetime  what is passed in stays until the awaitable ends, and the executor's context until close() or stop() has.
+///           Destroyed without close(), it does what stop() does
 /// Threads   called, cancelled and completing on one executor that runs one handler at a time; any number of calls at
 ///           once. stop() and the destructor: on that executor, or while it is not running
 class disk_io {
