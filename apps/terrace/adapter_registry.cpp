@@ -9,6 +9,7 @@
 #include <terrace/fault_adapter.hpp>
 #include <terrace/file_adapter.hpp>
 #include <terrace/memory_adapter.hpp>
+#include <terrace/segment_adapter.hpp>
 
 namespace terrace::apps {
 namespace {
@@ -27,6 +28,7 @@ std::unique_ptr<l2_adapter> make_faulty(adapter_spec spec)
 constexpr std::array adapters{
     adapter_type{"memory", &make_memory_adapter},
     adapter_type{"file", &make_file_adapter},
+    adapter_type{"segment", &make_segment_adapter},
     adapter_type{"fault", &make_faulty},
 };
 

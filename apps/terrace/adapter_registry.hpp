@@ -14,7 +14,7 @@ namespace terrace::apps {
 /// adapter's constructor throws, as std::system_error for a directory that cannot be used.
 [[nodiscard]] std::unique_ptr<l2_adapter> make_adapter(std::string_view spec);
 
-/// The types that make_adapter() knows, as "memory, file, fault".
+/// The types that make_adapter() knows, as "memory, file, segment, fault".
 [[nodiscard]] std::string adapter_types();
 
 } // namespace terrace::apps

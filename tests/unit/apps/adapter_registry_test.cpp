@@ -15,7 +15,7 @@ TEST_CASE("registry: a spec makes the adapter of its type")
 TEST_CASE("registry: an unknown type is named, with those that there are")
 {
     CHECK_THROWS_WITH_AS((void)apps::make_adapter("tape:/dev/st0"),
-                         "adapter \"tape:/dev/st0\": unknown type \"tape\"; expected one of memory, file, fault",
+                         "adapter \"tape:/dev/st0\": unknown type \"tape\"; expected one of memory, file, segment, fault",
                          std::invalid_argument);
 }
 

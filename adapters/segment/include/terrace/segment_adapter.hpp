@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <terrace/adapter_spec.hpp>
+#include <terrace/l2_adapter.hpp>
+
+namespace terrace {
+
+/// What an object has been through when its store is acknowledged.
+enum class segment_sync : std::uint8_t {
+    none, ///< written: it survives the death of the process, not that of the machine
+    data, ///< on the disk as well: one fdatasync for all that was written together
+};
+
+/// Where and how a segment_adapter stores.
+class segment_options {
+public:
+    explicit segment_options(std::filesystem::path dir) : directory{std::move(dir)} {}
+
+    std::filesystem::path directory;        ///< made if it is not there; one process at a time
+    std::uint64_t capacity_bytes = 0;       ///< of the whole directory, >= 1 MiB; 0: what the file system holds
+    std::uint64_t segment_bytes = 0;        ///< of one segment, >= 64 KiB; 0: 256 MiB, or an eighth of the capacity
+    segment_sync sync = segment_sync::none; ///< when a store is acknowledged
+    std::uint32_t threads = 4;              ///< for checksums and what blocks; 1 to 256
+    std::string io = "auto";                ///< "uring", "threads", or the better one that works
+};
+
+/// An L2 adapter that appends objects to large files of a fixed size: for local NVMe.
+///
+/// Records describe themselves, so that whatever a crash left is found again: docs/formats/segment.md. Stores that
+/// arrive together are written together. Full, it frees the segment that was filled first, and writes again what of
+/// it was loaded since or is locked.
+///
+/// Cancelled: load, store and erase leave out the items that they have not begun, and return what was done.
+class segment_adapter final : public l2_adapter, public demotion_source {
+public:
+    /// Opens the directory and finds what it holds: from a snapshot after a close(), otherwise by reading the header of
+    /// every record. Throws std::invalid_argument for options that cannot be, std::system_error that names the path if
+    /// the directory cannot be made, read or written, or another process has it.
+    explicit segment_adapter(segment_options options);
+    /// Without close(): waits, in the calling thread, for what is being read and written.
+    ~segment_adapter() override;
+
+    asio::awaitable<bitmap> lookup_and_lock(std::span<const object_key> keys) override;
+    asio::awaitable<bitmap> load(std::span<const load_item> items) override;
+    asio::awaitable<bitmap> store(std::span<const store_item> items) override;
+    asio::awaitable<void> unlock(std::span<const object_key> keys) override;
+    asio::awaitable<bitmap> erase(std::span<const object_key> keys) override;
+    asio::awaitable<key_page> list(list_cursor cursor) override;
+    asio::awaitable<std::vector<stored_object>> lock_victims(std::uint64_t objects, std::uint64_t bytes) override;
+    [[nodiscard]] adapter_status status() const override;
+    asio::awaitable<void> close() override;
+
+private:
+    class impl;
+    std::shared_ptr<impl> impl_; // shared with the calls under way
+};
+
+/// `segment:/var/cache/terrace?capacity=20GiB&segment=256MiB&sync=none&threads=4&io=auto`
+[[nodiscard]] std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec);
+
+} // namespace terrace

@@ -1,0 +1,499 @@
+#include <terrace/segment_adapter.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <boost/asio/error.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/system/system_error.hpp>
+#include <deque>
+#include <fmt/format.h>
+#include <stdexcept>
+
+#include <terrace/io/disk_io.hpp>
+
+#include "health_record.hpp"
+#include "segment_log.hpp"
+#include "segment_writer.hpp"
+
+namespace terrace {
+
+using segment::block_bytes;
+using segment::outgoing;
+using segment::record_bytes;
+
+namespace {
+
+constexpr std::uint64_t default_segment_bytes = 256 << 20;
+constexpr std::uint64_t min_segment_bytes = 64 << 10;
+constexpr std::uint64_t min_capacity_bytes = 1 << 20;
+
+/// What the segments of a capacity leave to the snapshot and the directory.
+std::uint64_t reserve_of(std::uint64_t capacity_bytes)
+{
+    return std::max<std::uint64_t>(capacity_bytes / 64, 32 << 10);
+}
+
+std::uint64_t limit_of(std::uint64_t capacity_bytes)
+{
+    return capacity_bytes - reserve_of(capacity_bytes);
+}
+
+segment_options checked(segment_options options)
+{
+    if (options.directory.empty())
+        throw std::invalid_argument("segment adapter: the directory is empty, expected a path");
+    if (options.threads < 1 || options.threads > 256)
+        throw std::invalid_argument(fmt::format("segment adapter: threads is {}, expected 1 to 256", options.threads));
+    (void)io::parse_io_backend(options.io);
+    if (options.capacity_bytes != 0 && options.capacity_bytes < min_capacity_bytes)
+        throw std::invalid_argument(fmt::format("segment adapter: capacity is {} bytes, expected at least {}, or 0",
+                                                options.capacity_bytes, min_capacity_bytes));
+    if (options.segment_bytes == 0) {
+        options.segment_bytes = default_segment_bytes;
+        if (options.capacity_bytes != 0)
+            options.segment_bytes = std::min(default_segment_bytes, limit_of(options.capacity_bytes) / 8);
+    }
+    options.segment_bytes = options.segment_bytes / block_bytes * block_bytes;
+    if (options.segment_bytes < min_segment_bytes)
+        throw std::invalid_argument(fmt::format("segment adapter: segment is {} bytes, expected at least {}",
+                                                options.segment_bytes, min_segment_bytes));
+    if (options.capacity_bytes != 0 && limit_of(options.capacity_bytes) / options.segment_bytes < 2)
+        throw std::invalid_argument(fmt::format("segment adapter: segment is {} bytes, expected at most {}: the "
+                                                "capacity is to hold two and a snapshot",
+                                                options.segment_bytes, limit_of(options.capacity_bytes) / 2));
+    return options;
+}
+
+segment::log_options log_options_of(const segment_options& options)
+{
+    segment::log_options log;
+    log.directory = options.directory;
+    log.segment_bytes = options.segment_bytes;
+    log.limit_bytes = options.capacity_bytes == 0 ? 0 : limit_of(options.capacity_bytes);
+    log.snapshot_bytes = reserve_of(options.capacity_bytes) - 2 * block_bytes; // the directory, and what rounding adds
+    log.threads = options.threads;
+    return log;
+}
+
+io::disk_io_options disk_options_of(const segment_options& options)
+{
+    io::disk_io_options disk;
+    disk.backend = io::parse_io_backend(options.io);
+    disk.threads = options.threads;
+    return disk;
+}
+
+void check(std::span<const object_key> keys)
+{
+    if (std::ranges::any_of(keys, &object_key::empty))
+        throw std::invalid_argument("segment adapter: empty key");
+}
+
+template <class Item>
+void check(std::span<const Item> items)
+{
+    for (const Item& item : items) {
+        if (item.key.empty())
+            throw std::invalid_argument("segment adapter: empty key");
+        if (item.bytes.empty() || item.bytes.size() != item.layout.size_bytes())
+            throw std::invalid_argument(fmt::format("segment adapter: {}: a buffer of {} bytes, expected {}, and not 0",
+                                                    item.key.to_string(), item.bytes.size(), item.layout.size_bytes()));
+    }
+}
+
+/// Below this, a checksum takes less time than it takes to wake a thread for it.
+constexpr std::uint64_t inline_checksum_bytes = 128 << 10;
+/// While so much is being written, the checksums of what follows are made.
+constexpr std::uint64_t slice_bytes = 16 << 20;
+
+/// Reads a batch: what comes before and after each transfer.
+class reading final : public io::staged_work {
+public:
+    reading(segment::segment_log& log, segment::health_record& health, std::span<const load_item> items)
+        : log_{log},
+          health_{health},
+          items_{items},
+          parts_(items.size())
+    {
+    }
+
+    std::optional<io::transfer> begin(std::size_t i) override
+    {
+        const load_item& item = items_[i];
+        std::optional<segment::read_hold> hold = log_.hold(item.key, item.layout);
+        if (!hold)
+            return std::nullopt;
+        part& p = parts_[i];
+        p.hold.emplace(std::move(*hold));
+        p.direct = reinterpret_cast<std::uintptr_t>(item.bytes.data()) % block_bytes == 0 &&
+                   item.bytes.size() % block_bytes == 0;
+        p.memory = segment::aligned_buffer{p.direct ? block_bytes : record_bytes(item.bytes.size())};
+        const auto body = p.direct ? item.bytes : std::span<std::byte>{};
+        return io::transfer::read(p.hold->file(), p.hold->where().offset, p.memory.bytes(), body);
+    }
+
+    void end(std::size_t i, const io::transfer& done) override
+    {
+        const load_item& item = items_[i];
+        part& p = parts_[i];
+        if (!done.error()) {
+            p.loaded = done.bytes() == record_bytes(item.bytes.size()) && is_right(item, p);
+            if (!p.loaded)
+                log_.remove_damaged(item.key, p.hold->where());
+            else if (!p.direct)
+                std::ranges::copy(payload(item, p), item.bytes.begin());
+            health_.loaded();
+        } else if (done.error() != asio::error::operation_aborted) {
+            health_.load_failed(fmt::format("loading {}: {}", item.key.to_string(), done.error().message()));
+        }
+        p.memory = {};
+    }
+
+    [[nodiscard]] bool loaded(std::size_t i) const { return parts_[i].loaded; }
+
+private:
+    struct part {
+        std::optional<segment::read_hold> hold;
+        segment::aligned_buffer memory; // the header; the payload as well, where direct I/O does not take the item's
+        bool direct = false;
+        bool loaded = false;
+    };
+
+    static std::span<const std::byte> payload(const load_item& item, const part& p)
+    {
+        return p.direct ? item.bytes : p.memory.bytes().subspan(block_bytes, item.bytes.size());
+    }
+
+    /// Every byte of the header follows from the object and its place, so it is compared with what it must be.
+    static bool is_right(const load_item& item, const part& p)
+    {
+        const segment::record& where = p.hold->where();
+        segment::record_header header;
+        header.kind = segment::record_kind::object;
+        header.life = p.hold->life();
+        header.offset = where.offset;
+        header.sequence = where.sequence;
+        header.fingerprint = item.layout.fingerprint();
+        header.payload_bytes = item.bytes.size();
+        header.payload_checksum = segment::checksum(payload(item, p));
+        header.keys.push_back(item.key);
+        std::array<std::byte, block_bytes> expected;
+        put(header, expected);
+        return std::ranges::equal(expected, p.memory.bytes().first(block_bytes));
+    }
+
+    segment::segment_log& log_;
+    segment::health_record& health_;
+    std::span<const load_item> items_;
+    std::vector<part> parts_;
+};
+
+} // namespace
+
+/// The adapter behind its pointer.
+class segment_adapter::impl : public std::enable_shared_from_this<impl> {
+public:
+    explicit impl(segment_options options);
+
+    asio::awaitable<bitmap> lookup_and_lock(std::span<const object_key> keys);
+    asio::awaitable<bitmap> load(std::span<const load_item> items);
+    asio::awaitable<bitmap> store(std::span<const store_item> items);
+    asio::awaitable<void> unlock(std::span<const object_key> keys);
+    asio::awaitable<bitmap> erase(std::span<const object_key> keys);
+    asio::awaitable<std::vector<stored_object>> lock_victims(std::uint64_t objects, std::uint64_t bytes);
+    asio::awaitable<key_page> list(list_cursor cursor);
+    [[nodiscard]] adapter_status status() const;
+    asio::awaitable<void> close();
+    void stop() noexcept
+    {
+        closed_ = true;
+        writer_.stop();
+        disk_->stop();
+    }
+
+private:
+    class operation;
+    asio::awaitable<void> enqueue(std::deque<outgoing>& records, segment::store_call& call);
+
+    const segment_options options_;
+    std::atomic<std::uint64_t> in_flight_ = 0;
+    std::atomic<bool> closed_ = false;
+    segment::health_record health_;
+    segment::segment_log log_;
+    std::unique_ptr<io::disk_io> disk_;
+    segment::segment_writer writer_;
+};
+
+/// One call: keeps the adapter's state, and shows in its status.
+class segment_adapter::impl::operation {
+public:
+    explicit operation(std::shared_ptr<impl> owner) : owner_{std::move(owner)}
+    {
+        if (owner_->closed_)
+            throw boost::system::system_error(errc::closed, "segment adapter");
+        ++owner_->in_flight_;
+    }
+    operation(const operation&) = delete;
+    operation& operator=(const operation&) = delete;
+    ~operation() { --owner_->in_flight_; }
+
+private:
+    std::shared_ptr<impl> owner_;
+};
+
+segment_adapter::impl::impl(segment_options options)
+    : options_{checked(std::move(options))},
+      log_{log_options_of(options_)},
+      disk_{io::disk_io::make(disk_options_of(options_))},
+      writer_{log_, *disk_, options_.sync, health_}
+{
+}
+
+// ---- lookup ----
+
+asio::awaitable<bitmap> segment_adapter::impl::lookup_and_lock(std::span<const object_key> keys)
+{
+    const operation running{shared_from_this()};
+    co_return log_.lock(keys);
+}
+
+asio::awaitable<void> segment_adapter::impl::unlock(std::span<const object_key> keys)
+{
+    const operation running{shared_from_this()};
+    log_.unlock(keys);
+    co_return;
+}
+
+// ---- load ----
+
+asio::awaitable<bitmap> segment_adapter::impl::load(std::span<const load_item> items)
+{
+    const operation running{shared_from_this()};
+    bitmap loaded{items.size()};
+    {
+        reading work{log_, health_, items};
+        co_await disk_->run(items.size(), work);
+        for (std::size_t i = 0; i < items.size(); ++i)
+            loaded.set(i, work.loaded(i));
+    }
+    writer_.reader_left();
+    loaded.for_each_set([&](std::size_t i) { log_.touch(items[i].key); });
+    co_return loaded;
+}
+
+// ---- store ----
+
+asio::awaitable<bitmap> segment_adapter::impl::store(std::span<const store_item> items)
+{
+    const operation running{shared_from_this()};
+    const asio::any_io_executor here = co_await asio::this_coro::executor;
+    bitmap stored{items.size()};
+    std::deque<outgoing> records; // they are linked: they do not move
+    std::vector<std::size_t> item_of;
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        const store_item& item = items[i];
+        if (item.mode == store_mode::if_absent && log_.keep(item.key, item.layout)) {
+            stored.set(i);
+        } else if (item.bytes.size() > log_.max_payload_bytes()) {
+            health_.store_refused(fmt::format("storing {}: {} bytes, and a segment has room for {}",
+                                              item.key.to_string(), item.bytes.size(), log_.max_payload_bytes()));
+        } else {
+            outgoing& record = records.emplace_back();
+            record.keys.push_back(item.key);
+            record.fingerprint = item.layout.fingerprint();
+            record.payload = item.bytes;
+            item_of.push_back(i);
+        }
+    }
+
+    segment::store_call call{here};
+    const bool throws = co_await asio::this_coro::throw_if_cancelled();
+    co_await asio::this_coro::throw_if_cancelled(false); // what is enqueued must be waited for
+    std::exception_ptr failed;
+    try {
+        co_await enqueue(records, call);
+    } catch (...) {
+        failed = std::current_exception();
+    }
+    co_await writer_.finish(call);
+    co_await asio::this_coro::throw_if_cancelled(throws);
+    if (failed)
+        std::rethrow_exception(failed);
+    for (std::size_t i = 0; i < records.size(); ++i)
+        stored.set(item_of[i], records[i].written);
+    co_return stored;
+}
+
+/// Makes the checksums, and has the first records written while it makes those of the next.
+asio::awaitable<void> segment_adapter::impl::enqueue(std::deque<outgoing>& records, segment::store_call& call)
+{
+    for (std::size_t first = 0; first < records.size();) {
+        std::size_t n = 0;
+        std::uint64_t bytes = 0;
+        for (; first + n < records.size() && bytes < slice_bytes; ++n)
+            bytes += records[first + n].bytes();
+        const std::function<void(std::size_t)> sum = [&](std::size_t i) {
+            outgoing& record = records[first + i];
+            record.payload_checksum = segment::checksum(record.payload);
+        };
+        if (bytes <= inline_checksum_bytes) {
+            for (std::size_t i = 0; i < n; ++i)
+                sum(i);
+        } else {
+            co_await disk_->for_each(n, 1, sum);
+        }
+        const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
+        if (closed_ || state.cancelled() != asio::cancellation_type::none)
+            break; // and some have no checksum
+        for (std::size_t i = 0; i < n; ++i)
+            writer_.enqueue(records[first + i], call, shared_from_this());
+        first += n;
+    }
+}
+
+// ---- the rest ----
+
+asio::awaitable<bitmap> segment_adapter::impl::erase(std::span<const object_key> keys)
+{
+    const operation running{shared_from_this()};
+    const asio::any_io_executor here = co_await asio::this_coro::executor;
+    const bitmap erased = log_.erase(keys);
+
+    std::deque<outgoing> records;
+    std::size_t room = 0; // in the last one
+    erased.for_each_set([&](std::size_t i) {
+        const std::size_t cost = segment::key_cost(keys[i]);
+        if (cost > room) {
+            records.emplace_back().kind = segment::record_kind::erased;
+            room = segment::key_room;
+        }
+        records.back().keys.push_back(keys[i]);
+        room -= cost;
+    });
+    segment::store_call call{here};
+    const bool throws = co_await asio::this_coro::throw_if_cancelled();
+    co_await asio::this_coro::throw_if_cancelled(false);
+    for (outgoing& record : records)
+        writer_.enqueue(record, call, shared_from_this());
+    co_await writer_.finish(call);
+    co_await asio::this_coro::throw_if_cancelled(throws);
+    co_return erased;
+}
+
+asio::awaitable<std::vector<stored_object>> segment_adapter::impl::lock_victims(std::uint64_t objects,
+                                                                                std::uint64_t bytes)
+{
+    const operation running{shared_from_this()};
+    co_return log_.lock_victims(objects, bytes);
+}
+
+asio::awaitable<key_page> segment_adapter::impl::list(list_cursor cursor)
+{
+    const operation running{shared_from_this()};
+    co_return log_.list(cursor);
+}
+
+adapter_status segment_adapter::impl::status() const
+{
+    adapter_status now;
+    now.name = "segment:" + options_.directory.string();
+    now.capacity_bytes = options_.capacity_bytes;
+    now.in_flight = in_flight_;
+    log_.describe(now);
+    health_.describe(now);
+    return now;
+}
+
+asio::awaitable<void> segment_adapter::impl::close()
+{
+    const auto self = shared_from_this();
+    closed_ = true;
+    const bool throws = co_await asio::this_coro::throw_if_cancelled();
+    co_await asio::this_coro::throw_if_cancelled(false);
+    co_await writer_.finish();
+    const std::function<void(std::size_t)> leave = [&](std::size_t) {
+        if (const auto failed = log_.close())
+            health_.note_problem(fmt::format("writing the snapshot: {}", failed.message()));
+    };
+    co_await disk_->for_each(1, 1, leave);
+    co_await disk_->close();
+    co_await asio::this_coro::throw_if_cancelled(throws);
+}
+
+// ---- the door ----
+
+segment_adapter::segment_adapter(segment_options options) : impl_{std::make_shared<impl>(std::move(options))} {}
+
+segment_adapter::~segment_adapter()
+{
+    impl_->stop();
+}
+
+asio::awaitable<bitmap> segment_adapter::lookup_and_lock(std::span<const object_key> keys)
+{
+    check(keys);
+    return impl_->lookup_and_lock(keys);
+}
+
+asio::awaitable<bitmap> segment_adapter::load(std::span<const load_item> items)
+{
+    check(items);
+    return impl_->load(items);
+}
+
+asio::awaitable<bitmap> segment_adapter::store(std::span<const store_item> items)
+{
+    check(items);
+    return impl_->store(items);
+}
+
+asio::awaitable<void> segment_adapter::unlock(std::span<const object_key> keys)
+{
+    return impl_->unlock(keys);
+}
+
+asio::awaitable<bitmap> segment_adapter::erase(std::span<const object_key> keys)
+{
+    check(keys);
+    return impl_->erase(keys);
+}
+
+asio::awaitable<std::vector<stored_object>> segment_adapter::lock_victims(std::uint64_t objects, std::uint64_t bytes)
+{
+    return impl_->lock_victims(objects, bytes);
+}
+
+asio::awaitable<key_page> segment_adapter::list(list_cursor cursor)
+{
+    return impl_->list(std::move(cursor));
+}
+
+adapter_status segment_adapter::status() const
+{
+    return impl_->status();
+}
+
+asio::awaitable<void> segment_adapter::close()
+{
+    return impl_->close();
+}
+
+std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec)
+{
+    if (spec.place().empty())
+        spec.reject_place("expected a directory");
+    segment_options options{spec.place()};
+    options.capacity_bytes = spec.take_bytes("capacity").value_or(options.capacity_bytes);
+    options.segment_bytes = spec.take_bytes("segment").value_or(options.segment_bytes);
+    const std::string sync = spec.take("sync").value_or("none");
+    if (sync != "none" && sync != "data")
+        throw std::invalid_argument(fmt::format("{}: sync is \"{}\", expected none or data", spec.subject(), sync));
+    options.sync = sync == "data" ? segment_sync::data : segment_sync::none;
+    options.threads = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(spec.take_count("threads").value_or(options.threads), UINT32_MAX));
+    options.io = spec.take("io").value_or(options.io);
+    spec.expect_all_taken();
+    return std::make_unique<segment_adapter>(std::move(options));
+}
+
+} // namespace terrace

@@ -1,0 +1,199 @@
+#include "segment_directory.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <system_error>
+#include <unistd.h>
+
+#include <terrace/io/transfer.hpp>
+
+namespace terrace::segment {
+
+using boost::system::error_code;
+using io::last_error;
+using io::unique_fd;
+
+namespace {
+
+constexpr const char* snapshot_name = "snapshot";
+constexpr const char* snapshot_draft_name = "snapshot.tmp";
+constexpr std::string_view segment_prefix = "segment-";
+
+std::string name_of(std::uint32_t number)
+{
+    return fmt::format("{}{:06}", segment_prefix, number);
+}
+
+std::optional<std::uint32_t> number_of(const std::string& name)
+{
+    if (!name.starts_with(segment_prefix))
+        return std::nullopt;
+    std::uint32_t number = 0;
+    (void)std::from_chars(name.data() + segment_prefix.size(), name.data() + name.size(), number);
+    return number != 0 && name_of(number) == name ? std::optional{number} : std::nullopt;
+}
+
+unique_fd open_at(int at, const std::string& name, int flags)
+{
+    unique_fd file{::openat(at, name.c_str(), flags | O_CLOEXEC, 0644)};
+    return file;
+}
+
+error_code sync_directory(const unique_fd& directory)
+{
+    return ::fsync(directory.get()) == 0 ? error_code{} : last_error();
+}
+
+/// Direct, or through the page cache where the file system knows no other way.
+unique_fd open_direct(int at, const std::string& name, int flags)
+{
+    unique_fd file = open_at(at, name, flags | O_DIRECT);
+    if (!file.is_open() && errno == EINVAL)
+        file = open_at(at, name, flags & ~O_EXCL);
+    return file;
+}
+
+/// The file has room for all of it from now on, if the file system can say so.
+error_code take_room(const unique_fd& file, std::uint64_t bytes)
+{
+    const auto length = static_cast<off_t>(bytes);
+    while (::fallocate(file.get(), 0, 0, length) != 0) {
+        if (errno == EOPNOTSUPP)
+            return ::ftruncate(file.get(), length) == 0 ? error_code{} : last_error();
+        if (errno != EINTR)
+            return last_error();
+    }
+    return {};
+}
+
+} // namespace
+
+segment_directory::segment_directory(std::filesystem::path path) : path_{std::move(path)}
+{
+    std::error_code failed;
+    std::filesystem::create_directories(path_, failed);
+    if (failed)
+        fail(failed, "make", {});
+    root_ = open_at(AT_FDCWD, path_.string(), O_RDONLY | O_DIRECTORY);
+    if (!root_.is_open())
+        fail(last_error(), "open", {});
+    lock_ = open_at(root_.get(), "lock", O_RDWR | O_CREAT);
+    if (!lock_.is_open())
+        fail(last_error(), "open", "lock");
+    while (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK)
+            fail(last_error(), "lock, because another process has it,", "lock");
+        if (errno != EINTR)
+            fail(last_error(), "lock", "lock");
+    }
+}
+
+std::vector<std::uint32_t> segment_directory::numbers() const
+{
+    std::error_code failed;
+    std::vector<std::uint32_t> found;
+    for (std::filesystem::directory_iterator at{path_, failed}, end; !failed && at != end; at.increment(failed)) {
+        std::error_code ignored; // then it is none
+        if (at->symlink_status(ignored).type() == std::filesystem::file_type::regular)
+            if (const auto number = number_of(at->path().filename().string()))
+                found.push_back(*number);
+    }
+    if (failed)
+        fail(failed, "list", {});
+    std::ranges::sort(found);
+    return found;
+}
+
+result<unique_fd> segment_directory::open(std::uint32_t number) const
+{
+    unique_fd file = open_direct(root_.get(), name_of(number), O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+    if (!file.is_open())
+        return last_error();
+    return file;
+}
+
+result<unique_fd> segment_directory::create(std::uint32_t number, std::uint64_t bytes) const
+{
+    unique_fd file = open_direct(root_.get(), name_of(number), O_RDWR | O_CREAT | O_EXCL);
+    if (!file.is_open())
+        return last_error();
+    error_code failed = take_room(file, bytes);
+    if (!failed)
+        failed = sync_directory(root_); // once for many records, so whatever segment_sync says
+    if (!failed)
+        return file;
+    (void)remove(number);
+    return failed;
+}
+
+error_code segment_directory::remove(std::uint32_t number) const
+{
+    return ::unlinkat(root_.get(), name_of(number).c_str(), 0) == 0 ? error_code{} : last_error();
+}
+
+std::optional<std::vector<std::byte>> segment_directory::read_snapshot() const
+{
+    const unique_fd file = open_at(root_.get(), snapshot_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    const result<std::uint64_t> bytes = file_bytes(file);
+    if (!bytes)
+        return std::nullopt;
+    std::vector<std::byte> content(*bytes);
+    io::transfer all = io::transfer::read(file.get(), 0, content);
+    all.perform();
+    return !all.error() && all.bytes() == content.size() ? std::optional{std::move(content)} : std::nullopt;
+}
+
+error_code segment_directory::write_snapshot(std::span<const std::byte> bytes) const
+{
+    const unique_fd file = open_at(root_.get(), snapshot_draft_name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW);
+    if (!file.is_open())
+        return last_error();
+    io::transfer all = io::transfer::write(file.get(), 0, bytes);
+    all.perform();
+    error_code failed = all.error();
+    if (!failed &&
+        (::fdatasync(file.get()) != 0 || ::renameat(root_.get(), snapshot_draft_name, root_.get(), snapshot_name) != 0))
+        failed = last_error();
+    if (failed)
+        (void)::unlinkat(root_.get(), snapshot_draft_name, 0);
+    return failed ? failed : sync_directory(root_);
+}
+
+error_code segment_directory::remove_snapshot() const
+{
+    (void)::unlinkat(root_.get(), snapshot_draft_name, 0); // of somebody who died
+    if (::unlinkat(root_.get(), snapshot_name, 0) != 0)
+        return errno == ENOENT ? error_code{} : last_error();
+    return sync_directory(root_);
+}
+
+std::string segment_directory::path_of(std::uint32_t number) const
+{
+    return (path_ / name_of(number)).string();
+}
+
+void segment_directory::close() noexcept
+{
+    root_.close();
+    lock_.close();
+}
+
+void segment_directory::fail(error_code why, const char* what, const std::string& where) const
+{
+    throw std::system_error(why, fmt::format("segment adapter: cannot {} {}", what, (path_ / where).string()));
+}
+
+result<std::uint64_t> file_bytes(const unique_fd& file)
+{
+    struct stat s;
+    if (::fstat(file.get(), &s) != 0)
+        return last_error();
+    return static_cast<std::uint64_t>(s.st_size);
+}
+
+} // namespace terrace::segment

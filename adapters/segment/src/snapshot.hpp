@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "recovery.hpp"
+
+// What close() leaves, so that the next start need not scan: docs/formats/segment.md.
+
+namespace terrace::segment {
+
+/// What a snapshot is made of.
+struct snapshot_source {
+    std::vector<const segment_file*> segments;
+    std::vector<indexed> objects;
+    std::uint64_t last_sequence = 0;
+    std::uint64_t last_order = 0;
+};
+
+[[nodiscard]] std::vector<std::byte> make_snapshot(const snapshot_source& of);
+
+/// Fills in what a snapshot says of `found.segments`, which have been opened and are what their headers say. False: it
+/// is damaged, or not of these segments as they are now, and nothing has changed.
+[[nodiscard]] bool apply_snapshot(std::span<const std::byte> snapshot, recovered& found);
+
+} // namespace terrace::segment
