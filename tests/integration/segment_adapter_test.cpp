@@ -928,6 +928,9 @@ TEST_CASE("segment adapter: loads beside stores and evictions see one object or 
     std::vector<memory> buffers;
     for (const bool aligned : {true, false, true})
         buffers.emplace_back(size, aligned);
+    const std::vector<terrace::store_item> before{{key(1), layout, versions[0]}};
+    CHECK(w.run(w.adapter->store(before)).all()); // a load that finds nothing does not wait
+    w.context.restart();
     asio::co_spawn(w.context, keep_storing(0), rethrow);
     asio::co_spawn(w.context, keep_storing(1), rethrow);
     for (memory& buffer : buffers)

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <boost/asio/error.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/system/system_error.hpp>
 #include <deque>
@@ -12,6 +11,7 @@
 #include <terrace/io/disk_io.hpp>
 
 #include "health_record.hpp"
+#include "load_batch.hpp"
 #include "segment_log.hpp"
 #include "segment_writer.hpp"
 
@@ -19,7 +19,6 @@ namespace terrace {
 
 using segment::block_bytes;
 using segment::outgoing;
-using segment::record_bytes;
 
 namespace {
 
@@ -106,88 +105,6 @@ constexpr std::uint64_t inline_checksum_bytes = 128 << 10;
 /// While so much is being written, the checksums of what follows are made.
 constexpr std::uint64_t slice_bytes = 16 << 20;
 
-/// Reads a batch: what comes before and after each transfer.
-class reading final : public io::staged_work {
-public:
-    reading(segment::segment_log& log, segment::health_record& health, std::span<const load_item> items)
-        : log_{log},
-          health_{health},
-          items_{items},
-          parts_(items.size())
-    {
-    }
-
-    std::optional<io::transfer> begin(std::size_t i) override
-    {
-        const load_item& item = items_[i];
-        std::optional<segment::read_hold> hold = log_.hold(item.key, item.layout);
-        if (!hold)
-            return std::nullopt;
-        part& p = parts_[i];
-        p.hold.emplace(std::move(*hold));
-        p.direct = reinterpret_cast<std::uintptr_t>(item.bytes.data()) % block_bytes == 0 &&
-                   item.bytes.size() % block_bytes == 0;
-        p.memory = segment::aligned_buffer{p.direct ? block_bytes : record_bytes(item.bytes.size())};
-        const auto body = p.direct ? item.bytes : std::span<std::byte>{};
-        return io::transfer::read(p.hold->file(), p.hold->where().offset, p.memory.bytes(), body);
-    }
-
-    void end(std::size_t i, const io::transfer& done) override
-    {
-        const load_item& item = items_[i];
-        part& p = parts_[i];
-        if (!done.error()) {
-            p.loaded = done.bytes() == record_bytes(item.bytes.size()) && is_right(item, p);
-            if (!p.loaded)
-                log_.remove_damaged(item.key, p.hold->where());
-            else if (!p.direct)
-                std::ranges::copy(payload(item, p), item.bytes.begin());
-            health_.loaded();
-        } else if (done.error() != asio::error::operation_aborted) {
-            health_.load_failed(fmt::format("loading {}: {}", item.key.to_string(), done.error().message()));
-        }
-        p.memory = {};
-    }
-
-    [[nodiscard]] bool loaded(std::size_t i) const { return parts_[i].loaded; }
-
-private:
-    struct part {
-        std::optional<segment::read_hold> hold;
-        segment::aligned_buffer memory; // the header; the payload as well, where direct I/O does not take the item's
-        bool direct = false;
-        bool loaded = false;
-    };
-
-    static std::span<const std::byte> payload(const load_item& item, const part& p)
-    {
-        return p.direct ? item.bytes : p.memory.bytes().subspan(block_bytes, item.bytes.size());
-    }
-
-    /// Every byte of the header follows from the object and its place, so it is compared with what it must be.
-    static bool is_right(const load_item& item, const part& p)
-    {
-        const segment::record& where = p.hold->where();
-        segment::record_header header;
-        header.kind = segment::record_kind::object;
-        header.life = p.hold->life();
-        header.offset = where.offset;
-        header.sequence = where.sequence;
-        header.fingerprint = item.layout.fingerprint();
-        header.payload_bytes = item.bytes.size();
-        header.payload_checksum = segment::checksum(payload(item, p));
-        header.keys.push_back(item.key);
-        std::array<std::byte, block_bytes> expected;
-        put(header, expected);
-        return std::ranges::equal(expected, p.memory.bytes().first(block_bytes));
-    }
-
-    segment::segment_log& log_;
-    segment::health_record& health_;
-    std::span<const load_item> items_;
-    std::vector<part> parts_;
-};
-
 } // namespace
 
 /// The adapter behind its pointer.
@@ -271,7 +188,7 @@ asio::awaitable<bitmap> segment_adapter::impl::load(std::span<const load_item> i
     const operation running{shared_from_this()};
     bitmap loaded{items.size()};
     {
-        reading work{log_, health_, items};
+        segment::load_batch work{log_, health_, items};
         co_await disk_->run(items.size(), work);
         for (std::size_t i = 0; i < items.size(); ++i)
             loaded.set(i, work.loaded(i));

@@ -5,9 +5,6 @@
 #include <string>
 #include <string_view>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 namespace terrace::segment {
 
 namespace {
@@ -115,11 +112,6 @@ bool is_sound(const record_header& header) noexcept
 }
 
 } // namespace
-
-std::uint64_t checksum(std::span<const std::byte> bytes) noexcept
-{
-    return XXH3_64bits(bytes.data(), bytes.size());
-}
 
 void put(const segment_header& header, block_place to) noexcept
 {

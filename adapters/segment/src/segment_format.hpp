@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 
+#include <terrace/io/checksum.hpp>
 #include <terrace/object_key.hpp>
 
 // What lies in a segment: docs/formats/segment.md. Everything here is a function of bytes.
@@ -31,7 +32,7 @@ using block_place = std::span<std::byte, block_bytes>;
     return block_bytes + padded(payload_bytes);
 }
 
-[[nodiscard]] std::uint64_t checksum(std::span<const std::byte> bytes) noexcept;
+using io::checksum;
 
 /// The first block of a segment.
 struct segment_header {
