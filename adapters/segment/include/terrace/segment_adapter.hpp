@@ -36,7 +36,7 @@ public:
 /// arrive together are written together. Full, it frees the segment that was filled first, and writes again what of
 /// it was loaded since or is locked.
 ///
-/// Cancelled: load, store and erase leave out the items that they have not begun, and return what was done.
+/// Cancelled: load and store leave out the items that they have not begun, and return what was done; erase finishes.
 class segment_adapter final : public l2_adapter, public demotion_source {
 public:
     /// Opens the directory and finds what it holds: from a snapshot after a close(), otherwise by reading the header of
