@@ -437,6 +437,33 @@ TEST_CASE("segment adapter: a snapshot that is damaged or of another time is pas
     CHECK(w.status().corrupt_objects == 0);
 }
 
+TEST_CASE("segment adapter: a snapshot of the same segments in an earlier life is passed over")
+{
+    segment_world w{1 << 20, 64 << 10};
+    w.put(keys_to(1, 104)); // every segment is there
+    w.run(w.adapter->close());
+    const fs::path snapshot = w.directory.path() / "snapshot";
+    const std::vector<char> before = bytes_of(snapshot);
+    w.open();
+    w.put(keys_to(200, 300));
+    w.adapter.reset();
+    std::ofstream{snapshot, std::ios::binary}.write(before.data(), static_cast<std::streamsize>(before.size()));
+    w.open();
+    CHECK(w.get(keys_to(220, 300)).all());
+    CHECK(w.has(keys_to(1, 90)).none());
+}
+
+TEST_CASE("segment adapter: what an earlier life of a segment left behind its end is not found after a crash")
+{
+    segment_world w{1 << 20, 64 << 10};
+    w.put(keys_to(1, 15 * 7)); // fills all, and the first is freed
+    w.put(keys({200}));        // to which this goes
+    REQUIRE(w.has(keys_to(1, 7)).none());
+    w.reopen(segment_world::ending::crashed);
+    CHECK(w.has(keys_to(1, 7)).none());
+    CHECK(w.get(keys({200})).all());
+}
+
 TEST_CASE("segment adapter: a record that was torn is not there after a crash, the others are")
 {
     segment_world w;

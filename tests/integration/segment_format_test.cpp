@@ -1,9 +1,12 @@
 #include "../../adapters/segment/src/segment_format.hpp"
 
 #include <doctest/doctest.h>
+#include <filesystem>
 #include <random>
+#include <unistd.h>
 
 #include "../../adapters/segment/src/reclaim.hpp"
+#include "../../adapters/segment/src/segment_log.hpp"
 #include "../../adapters/segment/src/write_group.hpp"
 
 using namespace terrace::segment;
@@ -246,4 +249,41 @@ TEST_CASE("reclaim: what is locked stays, and of the others what was used most, 
     {
         CHECK(!choose(objects, segment_bytes, 3 * block_bytes));
     }
+}
+
+TEST_CASE("segment log: a segment is not filled again before the last load has left it")
+{
+    const std::filesystem::path directory =
+        std::filesystem::temp_directory_path() / ("terrace-log-" + std::to_string(::getpid()));
+    log_options options;
+    options.directory = directory;
+    options.segment_bytes = 64 << 10;
+    {
+        segment_log log{options};
+        const std::vector<std::byte> payload(1000);
+        boost::system::error_code why;
+        log.fill(*log.find_free(why));
+        outgoing record;
+        record.keys.push_back(key(1));
+        record.payload = payload;
+        record.fingerprint = terrace::memory_layout::bytes(1000).fingerprint();
+        record.sequence = log.next_sequence();
+        write_group group{*log.filling()};
+        REQUIRE(group.add(record, UINT64_MAX));
+        log.publish(group);
+        segment_file& first = *log.filling();
+        log.fill(*log.find_free(why));
+
+        auto held = log.hold(key(1), terrace::memory_layout::bytes(1000));
+        REQUIRE(held);
+        const auto reclaimed = log.begin_reclaim();
+        REQUIRE(reclaimed);
+        CHECK(reclaimed->segment == &first);
+        CHECK(!log.hold(key(1), terrace::memory_layout::bytes(1000)));
+        CHECK(!log.end_reclaim(first));
+        held.reset();
+        CHECK(log.end_reclaim(first));
+        CHECK(log.find_free(why) == &first);
+    }
+    std::filesystem::remove_all(directory);
 }
