@@ -88,11 +88,10 @@ TEST_CASE("reopened, it has what was stored")
         w.put({longest}, 5000);
         w.put(keys({3}), 6000, 1);              // replaced
         CHECK(w.erase(keys({5, 6})).all());     // erased
-        CHECK(w.get(keys({7}), 100).none());    // another layout: removed
         CHECK(w.lookup(keys({8, 9})).all());    // locked
         CHECK(w.put(keys({5}), 5000, 2).all()); // stored again
         std::vector<object_key> there = w.list();
-        CHECK(there.size() == 19);
+        CHECK(there.size() == 20);
 
         SUBCASE("after close()")
         {
@@ -102,27 +101,27 @@ TEST_CASE("reopened, it has what was stored")
         w.reopen();
 
         const adapter_status status = w.status();
-        CHECK(status.objects == 19);
-        CHECK(status.used_bytes >= 18 * adapter.charge(5000) + adapter.charge(6000));
+        CHECK(status.objects == 20);
+        CHECK(status.used_bytes >= 19 * adapter.charge(5000) + adapter.charge(6000));
         CHECK(status.corrupt_objects == 0);
         check_at_rest(w); // no lock survives
         CHECK(std::ranges::is_permutation(w.list(7), there));
 
-        const auto unchanged = keys({0, 1, 2, 4, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19});
+        const auto unchanged = keys({0, 1, 2, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19});
         CHECK(w.find(unchanged).all());
         CHECK(w.get(unchanged, 5000).all());
         CHECK(w.get({longest}, 5000).all());
         CHECK(w.get(keys({3}), 6000, 1).all());
         CHECK(w.get(keys({5}), 5000, 2).all());
-        CHECK(w.find(keys({6, 7})).none());
-        CHECK(w.get(keys({6, 7}), 5000).none());
+        CHECK(w.find(keys({6})).none());
+        CHECK(w.get(keys({6}), 5000).none());
         CHECK(w.status().corrupt_objects == 0);
 
         CHECK(w.put(keys({6}), 5000).all());
         CHECK(w.erase(keys({0})).all());
         w.reopen();
         CHECK(w.find(keys({0, 6})) == bits("01"));
-        CHECK(w.status().objects == 19);
+        CHECK(w.status().objects == 20);
         check_at_rest(w);
     }
 }

@@ -155,8 +155,17 @@ void survives_kills(const std::string& scheme, const std::string& options)
 
 TEST_CASE("a writer killed at any moment leaves nothing wrong, and nothing missing that was acknowledged")
 {
-    SUBCASE("file")
-    {
-        survives_kills("file:", "");
+    struct setting {
+        const char* scheme;
+        const char* options;
+    };
+    const setting settings[] = {
+        {"file:", ""}, {"file:", "?sync=data"}, {"segment:", "?segment=8MiB"}, {"segment:", "?segment=8MiB&sync=data"}};
+    for (const auto& [scheme, options] : settings) {
+        const std::string name = std::string{scheme} + options;
+        SUBCASE(name.c_str())
+        {
+            survives_kills(scheme, options);
+        }
     }
 }

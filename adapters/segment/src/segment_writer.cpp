@@ -95,9 +95,11 @@ void segment_writer::settle(outgoing& record, bool written)
         record.call->wake.cancel();
 }
 
-/// There is no room for the first in the queue.
+/// There is no room for the first in the queue, if it is still there.
 void segment_writer::refuse_front(const std::string& why)
 {
+    if (queue_.empty())
+        return;
     outgoing& record = queue_.front();
     queue_.pop_front();
     const std::string key = record.keys.front().to_string();
@@ -138,6 +140,8 @@ asio::awaitable<void> segment_writer::write_all()
         objects += record.kind == record_kind::object ? 1 : 0;
         queue_.pop_front();
     }
+    if (group.records().empty())
+        co_return; // whoever the segment was begun for was cancelled meanwhile
     const error_code failed = co_await write(group);
     if (failed)
         health_.stores_failed(objects, fmt::format("writing segment {}: {}", log_.filling()->number, failed.message()));
