@@ -1,4 +1,5 @@
 #include "crash/journal.hpp"
+#include "support/temporary_directory.hpp"
 
 #include <algorithm>
 #include <array>
@@ -27,28 +28,6 @@ using namespace terrace;
 extern char** environ;
 
 namespace {
-
-/// A folder that is removed again.
-class scratch_folder {
-public:
-    scratch_folder()
-    {
-        std::string name = (fs::temp_directory_path() / "terrace-crash-XXXXXX").string();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path_ = name;
-    }
-    ~scratch_folder()
-    {
-        std::error_code ignored;
-        fs::remove_all(path_, ignored);
-    }
-    scratch_folder(const scratch_folder&) = delete;
-    scratch_folder& operator=(const scratch_folder&) = delete;
-    [[nodiscard]] const fs::path& path() const { return path_; }
-
-private:
-    fs::path path_;
-};
 
 /// Starts a writer, and kills it after a while.
 void write_and_kill(const std::string& adapter, const fs::path& log, std::uint64_t seed,
@@ -105,7 +84,7 @@ std::uint64_t bytes_in(const fs::path& folder)
 /// Kills a writer again and again, and looks after each time at what it has left.
 void survives_kills(const std::string& scheme, const std::string& options)
 {
-    const scratch_folder folder;
+    const test::temporary_directory folder;
     const fs::path objects = folder.path() / "objects";
     const fs::path log = folder.path() / "journal";
     const std::string spec = scheme + objects.string() + options;

@@ -1,3 +1,5 @@
+#include "support/temporary_directory.hpp"
+
 #include <terrace/file_adapter.hpp>
 
 #include <array>
@@ -36,6 +38,7 @@ using terrace::file_sync;
 using terrace::list_cursor;
 using terrace::memory_layout;
 using terrace::object_key;
+using terrace::test::temporary_directory;
 
 namespace {
 
@@ -57,29 +60,6 @@ struct on_threads {
 struct cached {
     static constexpr file_io io = file_io::automatic;
     static constexpr direct_io direct = direct_io::off;
-};
-
-/// A directory that goes with its owner.
-class temporary_directory {
-public:
-    temporary_directory()
-    {
-        std::string name = (fs::temp_directory_path() / "terrace-file-XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr)
-            throw std::system_error(errno, std::generic_category(), name);
-        path_ = name;
-    }
-    temporary_directory(const temporary_directory&) = delete;
-    temporary_directory& operator=(const temporary_directory&) = delete;
-    ~temporary_directory()
-    {
-        std::error_code ignored;
-        fs::remove_all(path_, ignored);
-    }
-    [[nodiscard]] const fs::path& path() const noexcept { return path_; }
-
-private:
-    fs::path path_;
 };
 
 object_key key(std::uint64_t n)

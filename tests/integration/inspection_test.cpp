@@ -1,6 +1,7 @@
+#include "support/temporary_directory.hpp"
+
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
-#include <cstdlib>
 #include <doctest/doctest.h>
 #include <filesystem>
 #include <fstream>
@@ -20,9 +21,6 @@ namespace {
 struct store {
     store()
     {
-        std::string name = (fs::temp_directory_path() / "terrace-inspect-XXXXXX").string();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path = name;
         file_adapter adapter{file_options{path}};
         std::vector<std::vector<std::byte>> payloads;
         std::vector<store_item> items;
@@ -38,9 +36,6 @@ struct store {
         context.run();
         REQUIRE(stored);
     }
-    ~store() { fs::remove_all(path); }
-    store(const store&) = delete;
-    store& operator=(const store&) = delete;
 
     [[nodiscard]] fs::path file_of(std::uint64_t n) const
     {
@@ -60,7 +55,8 @@ struct store {
         });
     }
 
-    fs::path path;
+    test::temporary_directory directory;
+    const fs::path path = directory.path();
     std::vector<std::string> problems;
 };
 

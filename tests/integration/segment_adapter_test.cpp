@@ -1,3 +1,5 @@
+#include "support/temporary_directory.hpp"
+
 #include <terrace/segment_adapter.hpp>
 
 #include <algorithm>
@@ -34,33 +36,11 @@ using terrace::object_key;
 using terrace::segment_adapter;
 using terrace::segment_options;
 using terrace::segment_sync;
+using terrace::test::temporary_directory;
 
 namespace {
 
 constexpr std::size_t block = 4096;
-
-/// A directory that goes with its owner, on a disk: there, direct I/O means something.
-class temporary_directory {
-public:
-    temporary_directory()
-    {
-        std::string name = (fs::temp_directory_path() / "terrace-segment-XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr)
-            throw std::system_error(errno, std::generic_category(), name);
-        path_ = name;
-    }
-    temporary_directory(const temporary_directory&) = delete;
-    temporary_directory& operator=(const temporary_directory&) = delete;
-    ~temporary_directory()
-    {
-        std::error_code ignored;
-        fs::remove_all(path_, ignored);
-    }
-    [[nodiscard]] const fs::path& path() const noexcept { return path_; }
-
-private:
-    fs::path path_;
-};
 
 /// A small file system of its own, if this process may mount one.
 class small_disk {

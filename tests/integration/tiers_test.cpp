@@ -1,16 +1,15 @@
+#include "support/temporary_directory.hpp"
+
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <cstdlib>
 #include <doctest/doctest.h>
-#include <filesystem>
 #include <string>
 
 #include <terrace/file_adapter.hpp>
 #include <terrace/terrace.hpp>
 
-namespace fs = std::filesystem;
 using namespace terrace;
 
 namespace {
@@ -54,33 +53,29 @@ asio::awaitable<std::size_t> write_and_read(storage_manager& manager, std::uint6
 
 TEST_CASE("tiers of files: what a directory has no room for moves to the next, and nothing is evicted on the way")
 {
-    std::string name = (fs::temp_directory_path() / "terrace-tiers-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    {
-        asio::io_context io{1};
-        config cfg;
-        cfg.l1.capacity_bytes = 1 << 20;
-        cfg.store = store_policy::make("tiered");
-        storage_manager manager{io.get_executor(), cfg};
-        for (const char* tier : {"upper", "middle", "lower"}) {
-            file_options options{fs::path{name} / tier};
-            options.capacity_bytes = tier[0] == 'l' ? 0 : 10 * (4096 + object_bytes);
-            (void)manager.add_adapter(std::make_unique<file_adapter>(options));
-        }
-        std::size_t intact = 0;
-        asio::co_spawn(io, write_and_read(manager, 50), [&](std::exception_ptr error, std::size_t n) {
-            CHECK_FALSE(error);
-            intact = n;
-            asio::co_spawn(io, manager.close(), [](std::exception_ptr failed) { CHECK_FALSE(failed); });
-        });
-        io.run();
-        CHECK(intact == 50);
-        const auto status = manager.status();
-        CHECK(status.adapters[0].self.objects == 10);
-        CHECK(status.adapters[1].self.objects == 10);
-        CHECK(status.adapters[2].self.objects == 30);
-        CHECK(status.adapters[0].self.evicted_objects + status.adapters[1].self.evicted_objects == 0);
-        CHECK(status.store.demoted_objects == 40 + 30);
+    const test::temporary_directory directory;
+    asio::io_context io{1};
+    config cfg;
+    cfg.l1.capacity_bytes = 1 << 20;
+    cfg.store = store_policy::make("tiered");
+    storage_manager manager{io.get_executor(), cfg};
+    for (const char* tier : {"upper", "middle", "lower"}) {
+        file_options options{directory.path() / tier};
+        options.capacity_bytes = tier[0] == 'l' ? 0 : 10 * (4096 + object_bytes);
+        (void)manager.add_adapter(std::make_unique<file_adapter>(options));
     }
-    fs::remove_all(name);
+    std::size_t intact = 0;
+    asio::co_spawn(io, write_and_read(manager, 50), [&](std::exception_ptr error, std::size_t n) {
+        CHECK_FALSE(error);
+        intact = n;
+        asio::co_spawn(io, manager.close(), [](std::exception_ptr failed) { CHECK_FALSE(failed); });
+    });
+    io.run();
+    CHECK(intact == 50);
+    const auto status = manager.status();
+    CHECK(status.adapters[0].self.objects == 10);
+    CHECK(status.adapters[1].self.objects == 10);
+    CHECK(status.adapters[2].self.objects == 30);
+    CHECK(status.adapters[0].self.evicted_objects + status.adapters[1].self.evicted_objects == 0);
+    CHECK(status.store.demoted_objects == 40 + 30);
 }

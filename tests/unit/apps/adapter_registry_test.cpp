@@ -14,9 +14,10 @@ TEST_CASE("registry: a spec makes the adapter of its type")
 
 TEST_CASE("registry: an unknown type is named, with those that there are")
 {
-    CHECK_THROWS_WITH_AS((void)apps::make_adapter("tape:/dev/st0"),
-                         "adapter \"tape:/dev/st0\": unknown type \"tape\"; expected one of memory, file, segment, fault",
-                         std::invalid_argument);
+    CHECK_THROWS_WITH_AS(
+        (void)apps::make_adapter("tape:/dev/st0"),
+        "adapter \"tape:/dev/st0\": unknown type \"tape\"; expected one of memory, file, segment, fault",
+        std::invalid_argument);
 }
 
 TEST_CASE("registry: what is wrong within a spec is refused with its name")
