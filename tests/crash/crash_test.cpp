@@ -96,10 +96,10 @@ void survives_kills(const std::string& scheme, const std::string& options)
         CAPTURE(round);
         write_and_kill(spec, log, round, std::chrono::milliseconds{20 + random() % 180});
 
+        asio::io_context context{1}; // outlives the adapter's threads
         const auto began = std::chrono::steady_clock::now();
         const auto adapter = apps::make_adapter(spec);
         slowest = std::max<decltype(slowest)>(slowest, std::chrono::steady_clock::now() - began);
-        asio::io_context context{1};
         std::size_t missing = 0;
         std::size_t wrong = 0;
         for (const auto& [n, expected] : crash::read_journal(log)) {

@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <unistd.h>
 #include <vector>
 
@@ -368,7 +369,7 @@ TEST_CASE_TEMPLATE("disk_io: cancelled, it waits for what was begun and leaves o
         w.finish();
         for (const transfer& t : reads)
             CHECK((!t.error() || t.error() == asio::error::operation_aborted));
-        if (handlers == 0)
+        if (handlers == 0 && std::is_same_v<Backend, on_ring>) // threads may be through by then
             CHECK(reads.back().error() == asio::error::operation_aborted);
     }
 }

@@ -21,6 +21,7 @@ namespace {
 struct store {
     store()
     {
+        asio::io_context context; // outlives the adapter's threads
         file_adapter adapter{file_options{path}};
         std::vector<std::vector<std::byte>> payloads;
         std::vector<store_item> items;
@@ -29,7 +30,6 @@ struct store {
         for (std::size_t i = 0; i < payloads.size(); ++i)
             items.emplace_back(object_key{"m", chunk_hash::from_number(i)}, memory_layout::bytes(payloads[i].size()),
                                payloads[i]);
-        asio::io_context context;
         bool stored = false;
         asio::co_spawn(context, adapter.store(items),
                        [&](std::exception_ptr error, const bitmap& done) { stored = !error && done.all(); });
