@@ -1079,7 +1079,8 @@ TEST_CASE("segment adapter: options that cannot be are refused, by name and valu
         return terrace::make_segment_adapter(
             terrace::adapter_spec::parse("segment:" + (at.path() / "a/b").string() + query));
     };
-    CHECK_THROWS_AS(terrace::make_segment_adapter(terrace::adapter_spec::parse("segment:")), std::invalid_argument);
+    CHECK_THROWS_AS((void)terrace::make_segment_adapter(terrace::adapter_spec::parse("segment:")),
+                    std::invalid_argument);
     CHECK_THROWS_WITH_AS(make("?sync=full"), doctest::Contains("sync is \"full\", expected none or data"),
                          std::invalid_argument);
     CHECK_THROWS_WITH_AS(make("?threads=0"), doctest::Contains("threads is 0"), std::invalid_argument);
