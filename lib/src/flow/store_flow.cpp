@@ -67,7 +67,7 @@ void store_flow::consider(store_offer offered)
     for (const bitmap& which : targets)
         declined -= which;
     context_.counters.declined_objects += declined.count();
-    if (policy_->reconsiders())
+    if (declined.any() && policy_->reconsiders())
         context_.l1->offer_when_wanted(objects, declined, offered.written);
 }
 

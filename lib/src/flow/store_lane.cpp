@@ -97,8 +97,10 @@ std::uint32_t store_lane::may_be_in_flight() const noexcept
 void store_lane::requeue_due(clock::time_point now)
 {
     while (!retries_.empty() && retries_.begin()->first <= now) {
-        queue_.push_front(std::move(retries_.begin()->second)); // nothing that waits is older
+        store_job due = std::move(retries_.begin()->second);
         retries_.erase(retries_.begin());
+        const auto no_older = [&](const store_job& waiting) { return waiting.queued_at >= due.queued_at; };
+        queue_.insert(std::ranges::find_if(queue_, no_older), std::move(due)); // the queue is in order of age
     }
 }
 

@@ -103,6 +103,24 @@ TEST_CASE("store: what fails after its adapter has left is not tried again")
     w.close();
 }
 
+TEST_CASE("store: retries that are due together go in the order in which they were queued")
+{
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        CAPTURE(seed);
+        world w{{.adapter = patient(), .random_seed = seed}};
+        w.l2.store_throws = true;
+        for (const char* word : {"a", "b", "c"}) {
+            w.write(word);
+            w.pass(1ms);
+        }
+        w.l2.store_throws = false;
+        w.l2.stored.clear();
+        w.pass(1s); // in one step: all of them are due at its end
+        CHECK(words(w.l2.stored) == "a b c");
+        w.close();
+    }
+}
+
 TEST_CASE("store: of a batch only what failed is tried again, and the rest is let go of")
 {
     world w{{.adapter = patient()}};
