@@ -8,6 +8,10 @@ function(terrace_target target)
     if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
       # Asio's coroutine frames have an operator delete that gcc 12, once it has inlined enough, takes for the wrong one.
       target_compile_options(${target} PRIVATE -Wno-mismatched-new-delete)
+      if(CMAKE_UNITY_BUILD)
+        # What is local to one of the sources that are compiled together looks as if it were a header's.
+        target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+      endif()
     endif()
   endif()
   if(TERRACE_SANITIZE)

@@ -1,13 +1,13 @@
 #include "../../adapters/io/src/in_flight_budget.hpp"
+#include "support/units.hpp"
 
 #include <algorithm>
 #include <doctest/doctest.h>
 
 using terrace::io::in_flight_budget;
+using terrace::test::mib;
 
 namespace {
-
-constexpr std::uint64_t mib = 1 << 20;
 
 /// A disk that moves so much a second when so much is in flight.
 struct disk {

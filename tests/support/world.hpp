@@ -118,6 +118,7 @@ public:
     /// Whether all of the objects are resident; does not disturb them for long.
     [[nodiscard]] bool resident(std::string_view objects);
     [[nodiscard]] l1_status l1() const { return manager.status().l1; }
+    [[nodiscard]] store_status stores() const { return manager.status().store; }
 
     /// Runs what is ready, until nothing is: time stands still.
     void settle();

@@ -8,11 +8,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-store_status stores(const world& w)
-{
-    return w.manager.status().store;
-}
-
 /// One store at a time, and a queue for two objects.
 adapter_options narrow(full_queue_policy full)
 {
@@ -37,14 +32,14 @@ TEST_CASE("store: a full queue")
         w.l2.stores.shut();
         for (const char* word : {"a", "b", "c", "d"}) { // a is in flight, b and c are all that the queue takes
             w.write(word);
-            check_sum(stores(w));
+            check_sum(w.stores());
         }
     };
     SUBCASE("wait: what comes is queued, as far as L1 goes")
     {
         world w{{.l1_objects = 4, .adapter = narrow(full_queue_policy::wait)}};
         filled(w);
-        CHECK(stores(w).queued_objects == 3);
+        CHECK(w.stores().queued_objects == 3);
         auto waiting = w.start(w.manager.reserve_write_when_free(keys("e"), w.layout, w.time->now() + 1h));
         CHECK_FALSE(waiting.done());
         w.l2.stores.open();
@@ -57,8 +52,8 @@ TEST_CASE("store: a full queue")
     {
         world w{{.adapter = narrow(full_queue_policy::drop_oldest)}};
         filled(w);
-        CHECK(stores(w).queued_objects == 2);
-        CHECK(stores(w).dropped_objects == 1);
+        CHECK(w.stores().queued_objects == 2);
+        CHECK(w.stores().dropped_objects == 1);
         CHECK(w.l1().locked_objects == 3);
         w.l2.stores.open();
         w.settle();
@@ -70,7 +65,7 @@ TEST_CASE("store: a full queue")
     {
         world w{{.adapter = narrow(full_queue_policy::refuse)}};
         filled(w);
-        CHECK(stores(w).refused_objects == 1);
+        CHECK(w.stores().refused_objects == 1);
         w.l2.stores.open();
         w.settle();
         CHECK(words(w.l2.stored) == "a b c");
@@ -96,20 +91,20 @@ TEST_CASE("store: a dead adapter's queue keeps to its limit, whatever the policy
     w.l2.stores.shut();
     for (const char* word : {"a", "b", "c", "d", "e"})
         w.write(word);
-    CHECK(stores(w).queued_objects == 4);
+    CHECK(w.stores().queued_objects == 4);
     w.l2.store_throws = true;
     w.l2.stores.let_one_pass(); // a: its failure opens the breaker
     w.settle();
-    CHECK(stores(w).failed_objects == 1);
-    CHECK(stores(w).dropped_objects == 2); // b and c
+    CHECK(w.stores().failed_objects == 1);
+    CHECK(w.stores().dropped_objects == 2); // b and c
     w.write("f");
-    CHECK(stores(w).dropped_objects == 3);
-    CHECK(stores(w).queued_objects == 2); // e and f
+    CHECK(w.stores().dropped_objects == 3);
+    CHECK(w.stores().queued_objects == 2); // e and f
     CHECK(w.l1().locked_objects == 2);
     CHECK(words(w.adapters[1]->stored) == "a b c d e f");
     w.l2.stores.open();
     w.close();
-    check_sum(stores(w));
+    check_sum(w.stores());
 }
 
 TEST_CASE("store: a large batch goes in calls of a window, each object larger than that alone")

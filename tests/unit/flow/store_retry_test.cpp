@@ -14,11 +14,6 @@ adapter_options patient()
     return options;
 }
 
-store_status stores(const world& w)
-{
-    return w.manager.status().store;
-}
-
 } // namespace
 
 TEST_CASE("store: what fails is tried again, each time after twice as long, less up to a half by chance")
@@ -39,8 +34,8 @@ TEST_CASE("store: what fails is tried again, each time after twice as long, less
         CHECK(waited >= longest / 2);
         CHECK(waited <= longest);
     }
-    CHECK(stores(w).failed_objects == 1);
-    CHECK(stores(w).retried_objects == 4);
+    CHECK(w.stores().failed_objects == 1);
+    CHECK(w.stores().retried_objects == 4);
     w.pass(1h);
     CHECK(w.l2.store_calls == 5);
     CHECK(w.l1().locks == 0);
@@ -79,10 +74,10 @@ TEST_CASE("store: it is given up on after its time, however many attempts it may
     w.write("a");
     for (int i = 0; i < 9; ++i)
         w.pass(100ms);
-    CHECK(stores(w).failed_objects == 0);
+    CHECK(w.stores().failed_objects == 0);
     for (int i = 0; i < 3; ++i)
         w.pass(100ms);
-    CHECK(stores(w).failed_objects == 1);
+    CHECK(w.stores().failed_objects == 1);
     w.close();
 }
 
@@ -96,7 +91,7 @@ TEST_CASE("store: what fails after its adapter has left is not tried again")
     w.l2.stores.open();
     w.settle();
     CHECK(removing.done());
-    CHECK(stores(w).dropped_objects == 1);
+    CHECK(w.stores().dropped_objects == 1);
     CHECK(w.l1().locks == 0);
     w.pass(1h);
     CHECK(w.l2.store_calls == 1);
@@ -128,14 +123,14 @@ TEST_CASE("store: of a batch only what failed is tried again, and the rest is le
     w.write("a b c");
     CHECK(words(w.l2.stored) == "a c");
     CHECK(w.l1().locked_objects == 1);
-    CHECK(stores(w).stored_objects == 2);
-    CHECK(stores(w).queued_objects == 1);
-    CHECK(stores(w).queued_bytes == object_bytes);
+    CHECK(w.stores().stored_objects == 2);
+    CHECK(w.stores().queued_objects == 1);
+    CHECK(w.stores().queued_bytes == object_bytes);
     w.l2.unstorable.clear();
     w.pass(100ms);
     CHECK(words(w.l2.stored) == "a c b");
     CHECK(w.l1().locks == 0);
-    CHECK(stores(w).failed_objects == 0);
+    CHECK(w.stores().failed_objects == 0);
     w.close();
 }
 
@@ -149,7 +144,7 @@ TEST_CASE("store: a retry holds up nothing that comes after it")
     w.write("b");
     CHECK(words(w.l2.stored) == "b");
     w.close();
-    CHECK(stores(w).dropped_objects == 1);
+    CHECK(w.stores().dropped_objects == 1);
 }
 
 TEST_CASE("store: while the breaker is open the queue waits, in order, and goes on when the adapter is back")
@@ -165,7 +160,7 @@ TEST_CASE("store: while the breaker is open the queue waits, in order, and goes 
     w.write("b");
     w.write("c");
     CHECK(w.l2.store_calls == 1);
-    CHECK(stores(w).queued_objects == 3);
+    CHECK(w.stores().queued_objects == 3);
     SUBCASE("the first is the probe")
     {
         w.l2.store_throws = false;
@@ -173,16 +168,16 @@ TEST_CASE("store: while the breaker is open the queue waits, in order, and goes 
         CHECK(w.l2.store_calls == 1);
         w.pass(1ns);
         CHECK(words(w.l2.stored) == "a b c");
-        CHECK(stores(w).failed_objects == 0);
+        CHECK(w.stores().failed_objects == 0);
     }
     SUBCASE("it gives up on what has waited too long")
     {
         w.l2.store_throws = false;
         w.l2.stores.shut(); // the probe hangs
         w.pass(10s - 1ns);
-        CHECK(stores(w).failed_objects == 0);
+        CHECK(w.stores().failed_objects == 0);
         w.pass(1ns);
-        CHECK(stores(w).failed_objects == 2);
+        CHECK(w.stores().failed_objects == 2);
         CHECK(w.l1().locked_objects == 1); // the probe's
         w.l2.stores.open();
         w.settle();
@@ -199,7 +194,7 @@ TEST_CASE("store: what could not be stored is offered again when it is wanted")
     SUBCASE("read")
     {
         w.write("a b");
-        CHECK(stores(w).failed_objects == 2);
+        CHECK(w.stores().failed_objects == 2);
         w.l2.store_throws = false;
         (void)w.manager.read(keys("a"));
         w.settle();
@@ -213,10 +208,10 @@ TEST_CASE("store: what could not be stored is offered again when it is wanted")
     }
     CHECK(words(w.l2.stored) == "a");
     CHECK(w.l2.replaced.empty());
-    CHECK(stores(w).wanted_objects == 1);
+    CHECK(w.stores().wanted_objects == 1);
     (void)w.manager.read(keys("a"));
     w.settle();
-    CHECK(stores(w).wanted_objects == 1); // once
+    CHECK(w.stores().wanted_objects == 1); // once
     CHECK(w.l1().locks == 0);
     w.close();
 }
@@ -226,7 +221,7 @@ TEST_CASE("store: second_touch stores what is read from L1 after it was written,
     world w{{.store_policy = "second_touch"}};
     w.write("a b c");
     CHECK(w.l2.store_calls == 0);
-    CHECK(stores(w).declined_objects == 3);
+    CHECK(w.stores().declined_objects == 3);
     CHECK(w.l1().locks == 0);
     SUBCASE("by a read")
     {
@@ -253,7 +248,7 @@ TEST_CASE("store: second_touch stores what is read from L1 after it was written,
         w.settle();
         CHECK(words(w.l2.stored) == "a b");
     }
-    CHECK(stores(w).targeted_objects == 2);
+    CHECK(w.stores().targeted_objects == 2);
     w.close();
 }
 
@@ -274,7 +269,7 @@ TEST_CASE("store: what a policy has declined for good does not come before it ag
     (void)w.manager.read(keys("a"));
     w.settle();
     CHECK(policy->asked == 1);
-    CHECK(stores(w).declined_objects == 1);
+    CHECK(w.stores().declined_objects == 1);
     w.close();
 }
 
@@ -335,7 +330,7 @@ TEST_CASE("store: a policy that throws, or answers another question, costs its b
         stored = true;
     }
     w.write("a b");
-    CHECK(stores(w).policy_errors == 1);
+    CHECK(w.stores().policy_errors == 1);
     CHECK(w.l2.store_calls == (stored ? 1 : 0));
     CHECK(w.resident("a b"));
     CHECK(w.l1().locks == 0);

@@ -1,4 +1,5 @@
 #include "l1/allocator.hpp"
+#include "support/units.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -11,11 +12,10 @@
 
 using terrace::allocator;
 using terrace::memory_block;
+using terrace::test::kib;
+using terrace::test::mib;
 
 namespace {
-
-constexpr std::uint64_t kib = 1024;
-constexpr std::uint64_t mib = 1024 * kib;
 
 /// Allocates until nothing more fits, and gives it all back at the end.
 std::vector<memory_block*> fill(allocator& a, std::uint64_t bytes)

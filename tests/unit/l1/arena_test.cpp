@@ -1,6 +1,7 @@
 #include "l1/arena.hpp"
 #include "l1/prefault.hpp"
 #include "support/recording_hook.hpp"
+#include "support/units.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -19,11 +20,11 @@
 #include <utility>
 
 using namespace terrace;
+using terrace::test::mib;
 using terrace::test::recording_hook;
 
 namespace {
 
-constexpr std::uint64_t mib = 1 << 20;
 constexpr std::uint64_t page = 4096;
 
 /// Bytes of the memory that the kernel has pages for.

@@ -1,5 +1,6 @@
 #include "l1/l1_cache.hpp"
 #include "support/recording_hook.hpp"
+#include "support/units.hpp"
 #include "support/world.hpp"
 
 #include <algorithm>
@@ -17,7 +18,6 @@ using namespace terrace::test;
 namespace {
 
 using on_shortage = l1_cache::on_shortage;
-constexpr std::uint64_t mib = 1 << 20;
 
 /// What the flows are told.
 struct recording_listener : l1_listener {

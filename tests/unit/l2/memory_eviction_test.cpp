@@ -9,7 +9,7 @@ using namespace terrace;
 
 namespace {
 
-constexpr std::size_t object_bytes = 100;
+constexpr std::size_t each = 100;
 
 object_key key(std::uint64_t n, std::string_view salt = {})
 {
@@ -21,7 +21,7 @@ struct small_store {
     explicit small_store(const std::string& eviction, std::shared_ptr<quota_table> quotas = nullptr)
     {
         memory_options options;
-        options.capacity_bytes = 3 * object_bytes;
+        options.capacity_bytes = 3 * each;
         options.eviction = eviction;
         options.quotas = std::move(quotas);
         adapter = std::make_unique<memory_adapter>(options);
@@ -40,18 +40,18 @@ struct small_store {
     }
     bitmap put(const std::vector<object_key>& keys)
     {
-        const std::vector<std::byte> bytes(object_bytes);
+        const std::vector<std::byte> bytes(each);
         std::vector<store_item> items;
         for (const object_key& k : keys)
-            items.emplace_back(k, memory_layout::bytes(object_bytes), bytes);
+            items.emplace_back(k, memory_layout::bytes(each), bytes);
         return run(adapter->store(items));
     }
     bitmap get(const std::vector<object_key>& keys)
     {
-        std::vector<std::byte> bytes(object_bytes);
+        std::vector<std::byte> bytes(each);
         std::vector<load_item> items;
         for (const object_key& k : keys)
-            items.emplace_back(k, memory_layout::bytes(object_bytes), bytes);
+            items.emplace_back(k, memory_layout::bytes(each), bytes);
         return run(adapter->load(items));
     }
     bitmap lookup(const std::vector<object_key>& keys) { return run(adapter->lookup_and_lock(keys)); }
@@ -105,7 +105,7 @@ TEST_CASE("memory adapter: full, its policy decides what goes")
         const auto quotas = std::make_shared<quota_table>();
         small_store s{"isolated_lru", quotas};
         s.put({key(1, "x"), key(2, "x")});
-        quotas->set("x", object_bytes);
+        quotas->set("x", each);
         CHECK(s.adapter->status().objects == 2);
         s.put({key(3)});
         CHECK(s.adapter->status().objects == 2);

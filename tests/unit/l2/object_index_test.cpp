@@ -19,16 +19,16 @@ using terrace::quota_table;
 
 namespace {
 
-object_key key(std::uint64_t n)
+object_key nth(std::uint64_t n)
 {
     return object_key{"model", chunk_hash::from_number(n)};
 }
 
-std::vector<object_key> keys(std::initializer_list<std::uint64_t> numbers)
+std::vector<object_key> numbered(std::initializer_list<std::uint64_t> numbers)
 {
     std::vector<object_key> made;
     for (std::uint64_t n : numbers)
-        made.push_back(key(n));
+        made.push_back(nth(n));
     return made;
 }
 
@@ -42,7 +42,7 @@ std::vector<object_key> add(object_index& index, const object_key& k, std::uint6
 }
 std::vector<object_key> add(object_index& index, std::uint64_t n, std::uint64_t bytes)
 {
-    return add(index, key(n), bytes);
+    return add(index, nth(n), bytes);
 }
 
 /// What has to go for `bytes` of room.
@@ -80,31 +80,31 @@ object_key key_of(std::uint64_t n, const std::string& salt)
 TEST_CASE("object_index: what was inserted is found with its size, and counts")
 {
     object_index index;
-    CHECK(!index.find(key(1)));
+    CHECK(!index.find(nth(1)));
     add(index, 1, 100);
     add(index, 2, 50);
-    CHECK(index.find(key(1)) == 100U);
+    CHECK(index.find(nth(1)) == 100U);
     CHECK(index.objects() == 2);
     CHECK(index.used_bytes() == 150);
 
     SUBCASE("replaced, it counts once")
     {
         add(index, 1, 70);
-        CHECK(index.find(key(1)) == 70U);
+        CHECK(index.find(nth(1)) == 70U);
         CHECK(index.objects() == 2);
         CHECK(index.used_bytes() == 120);
     }
     SUBCASE("erased, it is gone with its bytes")
     {
-        CHECK(index.erase(key(1)));
-        CHECK(!index.erase(key(1)));
-        CHECK(!index.find(key(1)));
+        CHECK(index.erase(nth(1)));
+        CHECK(!index.erase(nth(1)));
+        CHECK(!index.find(nth(1)));
         CHECK(index.objects() == 1);
         CHECK(index.used_bytes() == 50);
     }
     SUBCASE("restored again, its size is corrected")
     {
-        index.restore(key(1), 30);
+        index.restore(nth(1), 30);
         CHECK(index.objects() == 2);
         CHECK(index.used_bytes() == 80);
     }
@@ -131,29 +131,29 @@ TEST_CASE("object_index: what was used least recently goes first")
 
     SUBCASE("in the order of insertion")
     {
-        CHECK(add(index, 4, 20) == keys({1, 2}));
+        CHECK(add(index, 4, 20) == numbered({1, 2}));
     }
     SUBCASE("but not what was touched since")
     {
-        index.touch(key(1));
-        CHECK(add(index, 4, 10) == keys({2}));
+        index.touch(nth(1));
+        CHECK(add(index, 4, 10) == numbered({2}));
     }
     SUBCASE("nor what was locked and unlocked since")
     {
-        index.lock(key(1));
-        index.unlock(key(1));
-        CHECK(add(index, 4, 10) == keys({2}));
+        index.lock(nth(1));
+        index.unlock(nth(1));
+        CHECK(add(index, 4, 10) == numbered({2}));
     }
     SUBCASE("nor what was replaced since; the old one's bytes are free only then")
     {
-        CHECK(evicted_for(index, 10) == keys({1}));
-        index.insert(key(2), 10);
+        CHECK(evicted_for(index, 10) == numbered({1}));
+        index.insert(nth(2), 10);
         CHECK(index.used_bytes() == 20);
-        CHECK(add(index, 5, 20) == keys({3}));
+        CHECK(add(index, 5, 20) == numbered({3}));
     }
     SUBCASE("nothing more than has to")
     {
-        CHECK(add(index, 4, 11) == keys({1, 2}));
+        CHECK(add(index, 4, 11) == numbered({1, 2}));
     }
     SUBCASE("and what is larger than everything evicts nothing")
     {
@@ -162,9 +162,9 @@ TEST_CASE("object_index: what was used least recently goes first")
     }
     SUBCASE("what was restored past the capacity goes as well")
     {
-        index.restore(key(4), 40);
+        index.restore(nth(4), 40);
         CHECK(index.used_bytes() == 70);
-        CHECK(evicted_for(index, 0) == keys({1, 2, 3, 4}));
+        CHECK(evicted_for(index, 0) == numbered({1, 2, 3, 4}));
         CHECK(index.used_bytes() == 0);
     }
 }
@@ -175,37 +175,37 @@ TEST_CASE("object_index: a locked object is not evicted")
     add(index, 1, 10);
     add(index, 2, 10);
     add(index, 3, 10);
-    CHECK(index.lock(key(1)));
-    CHECK(index.lock(key(1)));
-    CHECK(!index.lock(key(9)));
+    CHECK(index.lock(nth(1)));
+    CHECK(index.lock(nth(1)));
+    CHECK(!index.lock(nth(9)));
     CHECK(index.locked_objects() == 1);
 
     CHECK(refuses(index, 21));
     CHECK(index.objects() == 3);
-    CHECK(add(index, 4, 20) == keys({2, 3}));
+    CHECK(add(index, 4, 20) == numbered({2, 3}));
 
     SUBCASE("until each lock is taken back")
     {
-        index.unlock(key(1));
-        CHECK(index.locked(key(1)));
+        index.unlock(nth(1));
+        CHECK(index.locked(nth(1)));
         CHECK(refuses(index, 30));
-        index.unlock(key(1));
-        CHECK(!index.locked(key(1)));
+        index.unlock(nth(1));
+        CHECK(!index.locked(nth(1)));
         CHECK(index.locked_objects() == 0);
-        CHECK(evicted_for(index, 30) == keys({4, 1})); // its last unlock was a use
+        CHECK(evicted_for(index, 30) == numbered({4, 1})); // its last unlock was a use
     }
     SUBCASE("or all at once")
     {
         index.unlock_all();
         CHECK(index.locked_objects() == 0);
-        CHECK(evicted_for(index, 30) == keys({4, 1}));
+        CHECK(evicted_for(index, 30) == numbered({4, 1}));
     }
     SUBCASE("and unlocking what is not locked changes nothing")
     {
-        index.unlock(key(4));
-        index.unlock(key(9));
+        index.unlock(nth(4));
+        index.unlock(nth(9));
         CHECK(index.locked_objects() == 1);
-        CHECK(evicted_for(index, 20) == keys({4}));
+        CHECK(evicted_for(index, 20) == numbered({4}));
     }
 }
 
@@ -213,26 +213,26 @@ TEST_CASE("object_index: locks stay with the key when its object goes")
 {
     object_index index{20};
     add(index, 1, 10);
-    index.lock(key(1));
-    CHECK(index.erase(key(1)));
+    index.lock(nth(1));
+    CHECK(index.erase(nth(1)));
     CHECK(index.used_bytes() == 0);
     CHECK(index.objects() == 0);
-    CHECK(!index.lock(key(1)));
+    CHECK(!index.lock(nth(1)));
     CHECK(index.locked_objects() == 1);
 
     SUBCASE("so the old holder cannot take away a new one's lock")
     {
         add(index, 1, 10);
-        index.lock(key(1));   // the new holder
-        index.unlock(key(1)); // the old one
-        CHECK(index.locked(key(1)));
+        index.lock(nth(1));   // the new holder
+        index.unlock(nth(1)); // the old one
+        CHECK(index.locked(nth(1)));
         CHECK(refuses(index, 20));
-        index.unlock(key(1));
-        CHECK(evicted_for(index, 20) == keys({1}));
+        index.unlock(nth(1));
+        CHECK(evicted_for(index, 20) == numbered({1}));
     }
     SUBCASE("and the last unlock forgets the key")
     {
-        index.unlock(key(1));
+        index.unlock(nth(1));
         CHECK(index.locked_objects() == 0);
         CHECK(evicted_for(index, 20).empty());
     }
@@ -240,7 +240,7 @@ TEST_CASE("object_index: locks stay with the key when its object goes")
     {
         index.unlock_all();
         CHECK(index.locked_objects() == 0);
-        CHECK(!index.locked(key(1)));
+        CHECK(!index.locked(nth(1)));
     }
 }
 
@@ -251,27 +251,27 @@ TEST_CASE("object_index: listing shows every key once, in pages")
         add(index, n, 1);
 
     key_page page = index.list(list_cursor{"", 4});
-    CHECK(page.keys == keys({0, 1, 2, 3}));
+    CHECK(page.keys == numbered({0, 1, 2, 3}));
     REQUIRE(page.next.has_value());
     CHECK(page.next->max_keys == 4);
 
     SUBCASE("to the last page, which has no next")
     {
         page = index.list(*page.next);
-        CHECK(page.keys == keys({4, 5, 6, 7}));
+        CHECK(page.keys == numbered({4, 5, 6, 7}));
         page = index.list(*page.next);
-        CHECK(page.keys == keys({8, 9}));
+        CHECK(page.keys == numbered({8, 9}));
         CHECK(!page.next);
     }
     SUBCASE("whatever is used, replaced, erased and added meanwhile")
     {
-        index.touch(key(9));
+        index.touch(nth(9));
         add(index, 5, 2);
-        index.erase(key(3)); // the cursor stands on it
-        index.erase(key(4));
+        index.erase(nth(3)); // the cursor stands on it
+        index.erase(nth(4));
         add(index, 10, 1);
         page = index.list(list_cursor{page.next->after, 100});
-        CHECK(page.keys == keys({5, 6, 7, 8, 9, 10}));
+        CHECK(page.keys == numbered({5, 6, 7, 8, 9, 10}));
         CHECK(!page.next);
     }
     SUBCASE("a page of exactly the rest is the last one")
@@ -309,44 +309,44 @@ TEST_CASE("object_index: its numbers agree with a plain model over random calls,
                 const auto room = index.make_room(bytes);
                 for (const object_key& gone : room.evicted)
                     CHECK(std::erase_if(sizes, [&](const auto& s) {
-                              return key(s.first) == gone && !locks.contains(s.first);
+                              return nth(s.first) == gone && !locks.contains(s.first);
                           }) == 1);
                 if (!room.granted)
                     break;
                 if (below(4) == 0) {
                     index.give_back(bytes);
                 } else {
-                    index.insert(key(n), bytes);
+                    index.insert(nth(n), bytes);
                     sizes[n] = bytes;
                 }
                 break;
             }
             case 1:
-                if (index.lock(key(n)))
+                if (index.lock(nth(n)))
                     ++locks[n];
                 break;
             case 2:
             case 3:
-                index.unlock(key(n));
+                index.unlock(nth(n));
                 if (locks.contains(n) && --locks[n] == 0)
                     locks.erase(n);
                 break;
             case 4:
-                CHECK(index.erase(key(n)) == (sizes.erase(n) == 1));
+                CHECK(index.erase(nth(n)) == (sizes.erase(n) == 1));
                 break;
             case 5:
-                index.make_latest(key(n));
+                index.make_latest(nth(n));
                 break;
             case 6:
                 for (const auto& candidate : index.next_victims(below(50)))
                     CHECK_FALSE(index.locked(candidate.key));
                 break;
             default:
-                index.touch(key(n));
+                index.touch(nth(n));
             }
             std::uint64_t used = 0;
             for (const auto& [number, bytes] : sizes) {
-                REQUIRE(index.find(key(number)) == bytes);
+                REQUIRE(index.find(nth(number)) == bytes);
                 used += bytes;
             }
             REQUIRE(index.used_bytes() == used);
@@ -364,35 +364,35 @@ TEST_CASE("object_index: its policy decides what goes")
     object_index index{100, eviction_policy::make("s3fifo")};
     for (std::uint64_t n = 0; n < 10; ++n)
         add(index, n, 10);
-    index.touch(key(0));
-    index.touch(key(0));
+    index.touch(nth(0));
+    index.touch(nth(0));
     SUBCASE("wanted twice, it stays while others pass")
     {
         for (std::uint64_t n = 10; n < 50; ++n)
             add(index, n, 10);
-        CHECK(index.find(key(0)));
+        CHECK(index.find(nth(0)));
     }
     SUBCASE("being locked and unlocked is no use")
     {
         for (int i = 0; i < 5; ++i) {
-            index.lock(key(1));
-            index.unlock(key(1));
+            index.lock(nth(1));
+            index.unlock(nth(1));
         }
-        CHECK(add(index, 10, 10) == keys({1}));
+        CHECK(add(index, 10, 10) == numbered({1}));
     }
     SUBCASE("nor is being made the latest of a batch")
     {
         for (int i = 0; i < 5; ++i)
-            index.make_latest(key(1));
-        CHECK(add(index, 10, 10) == keys({1}));
+            index.make_latest(nth(1));
+        CHECK(add(index, 10, 10) == numbered({1}));
     }
     SUBCASE("being stored again is")
     {
-        index.erase(key(9)); // room for it
+        index.erase(nth(9)); // room for it
         CHECK(add(index, 1, 10).empty());
-        index.touch(key(1));
+        index.touch(nth(1));
         CHECK(add(index, 10, 10).empty());
-        CHECK(add(index, 11, 10) == keys({2}));
+        CHECK(add(index, 11, 10) == numbered({2}));
     }
 }
 
@@ -402,9 +402,9 @@ TEST_CASE("object_index: a batch that came in any order is put in another, which
     for (std::uint64_t n : {2U, 1U, 3U})
         add(index, n, 10);
     for (std::uint64_t n : {3U, 2U, 1U})
-        index.make_latest(key(n));
-    index.make_latest(key(9)); // not there
-    CHECK(evicted_for(index, 30) == keys({3, 2, 1}));
+        index.make_latest(nth(n));
+    index.make_latest(nth(9)); // not there
+    CHECK(evicted_for(index, 30) == numbered({3, 2, 1}));
 }
 
 TEST_CASE("object_index: a policy that gives nothing grants no room, and room that is there is granted")
@@ -440,7 +440,7 @@ TEST_CASE("object_index: what a policy gave before it had no more is gone, grant
         add(index, n, 10);
     const auto room = index.make_room(20);
     CHECK_FALSE(room.granted);
-    CHECK(room.evicted == keys({3}));
+    CHECK(room.evicted == numbered({3}));
     CHECK(index.used_bytes() == 20);
     CHECK(index.objects() == 2);
 }
@@ -454,44 +454,44 @@ TEST_CASE("object_index: the next victims are named, stay, and go first")
             for (std::uint64_t n = 1; n <= 4; ++n)
                 add(*index, n, 10);
             CHECK(next(*index, 0).empty());
-            CHECK(next(*index, 11) == keys({1, 2}));
-            CHECK(next(*index, 5) == keys({1})); // named before
+            CHECK(next(*index, 11) == numbered({1, 2}));
+            CHECK(next(*index, 5) == numbered({1})); // named before
             CHECK(index->objects() == 4);
             CHECK(index->used_bytes() == 40);
             return index;
         };
         const auto in_order = two_named_of_four();
-        CHECK(add(*in_order, 5, 10) == keys({1}));
-        CHECK(next(*in_order, 100) == keys({2, 3, 4, 5}));
-        CHECK(evicted_for(*in_order, 40) == keys({2, 3, 4, 5}));
+        CHECK(add(*in_order, 5, 10) == numbered({1}));
+        CHECK(next(*in_order, 100) == numbered({2, 3, 4, 5}));
+        CHECK(evicted_for(*in_order, 40) == numbered({2, 3, 4, 5}));
 
         const auto touched = two_named_of_four();
-        touched->touch(key(1));
-        CHECK(evicted_for(*touched, 10) == keys({2}));
-        CHECK(evicted_for(*touched, 10) == keys({3}));
+        touched->touch(nth(1));
+        CHECK(evicted_for(*touched, 10) == numbered({2}));
+        CHECK(evicted_for(*touched, 10) == numbered({3}));
 
         const auto locked = two_named_of_four();
-        locked->lock(key(1));
-        CHECK(next(*locked, 100) == keys({2, 3, 4}));
+        locked->lock(nth(1));
+        CHECK(next(*locked, 100) == numbered({2, 3, 4}));
         CHECK(refuses(*locked, 40));
-        locked->unlock(key(1));
-        CHECK(evicted_for(*locked, 40) == keys({2, 3, 4, 1}));
+        locked->unlock(nth(1));
+        CHECK(evicted_for(*locked, 40) == numbered({2, 3, 4, 1}));
 
         const auto replaced = two_named_of_four();
-        replaced->restore(key(1), 10); // found again, as large
-        CHECK(evicted_for(*replaced, 10) == keys({2}));
-        CHECK(next(*replaced, 10) == keys({3}));
-        replaced->restore(key(3), 5); // or smaller
-        CHECK(evicted_for(*replaced, 6) == keys({4}));
-        CHECK(replaced->find(key(3)) == 5U);
+        replaced->restore(nth(1), 10); // found again, as large
+        CHECK(evicted_for(*replaced, 10) == numbered({2}));
+        CHECK(next(*replaced, 10) == numbered({3}));
+        replaced->restore(nth(3), 5); // or smaller
+        CHECK(evicted_for(*replaced, 6) == numbered({4}));
+        CHECK(replaced->find(nth(3)) == 5U);
 
         const auto made_latest = two_named_of_four();
-        made_latest->make_latest(key(1));
-        CHECK(evicted_for(*made_latest, 10) == keys({2}));
+        made_latest->make_latest(nth(1));
+        CHECK(evicted_for(*made_latest, 10) == numbered({2}));
 
         const auto erased = two_named_of_four();
-        CHECK(erased->erase(key(1)));
-        CHECK(evicted_for(*erased, 20) == keys({2}));
+        CHECK(erased->erase(nth(1)));
+        CHECK(evicted_for(*erased, 20) == numbered({2}));
     }
 }
 
@@ -515,10 +515,10 @@ TEST_CASE("object_index: a policy's marks are zero whenever an object is admitte
     };
     object_index index{20, std::make_unique<marking_fifo>()};
     add(index, 1, 10);
-    index.restore(key(1), 5);            // of another size
-    CHECK(next(index, 10) == keys({1})); // taken out,
-    index.touch(key(1));                 // and back
-    CHECK(evicted_for(index, 20) == keys({1}));
+    index.restore(nth(1), 5);                // of another size
+    CHECK(next(index, 10) == numbered({1})); // taken out,
+    index.touch(nth(1));                     // and back
+    CHECK(evicted_for(index, 20) == numbered({1}));
 }
 
 TEST_CASE("object_index: what is over a quota goes at the next store, room or not")
