@@ -4,7 +4,6 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
-#include <unordered_map>
 
 #include <terrace/object_index.hpp>
 
@@ -65,10 +64,7 @@ public:
     bitmap lock_found(std::span<const object_key> keys)
     {
         std::scoped_lock guard{mutex_};
-        bitmap found{keys.size()};
-        for (std::size_t i = 0; i < keys.size(); ++i)
-            found.set(i, index_.lock(keys[i]));
-        return found;
+        return index_.lock(keys);
     }
 
     bool copy_out(const load_item& item)
@@ -76,18 +72,16 @@ public:
         std::shared_ptr<const stored_bytes> object;
         {
             std::scoped_lock guard{mutex_};
-            auto it = objects_.find(item.key);
-            if (it == objects_.end())
+            object = find(item.key);
+            if (object == nullptr)
                 return false;
-            if (it->second->fingerprint != item.layout.fingerprint() || it->second->size != item.bytes.size()) {
+            if (object->fingerprint != item.layout.fingerprint() || object->size != item.bytes.size()) {
                 // Stored under another layout: of no use to anybody who asks for this key now.
                 ++corrupt_;
                 index_.erase(item.key);
-                objects_.erase(it);
                 return false;
             }
             index_.touch(item.key);
-            object = it->second;
         }
         std::memcpy(item.bytes.data(), object->bytes.get(), object->size);
         return true;
@@ -100,16 +94,13 @@ public:
         auto object = std::make_shared<const stored_bytes>(item.bytes, item.layout.fingerprint());
         std::scoped_lock guard{mutex_};
         const object_index::room room = index_.make_room(item.bytes.size());
-        for (const object_key& key : room.evicted)
-            objects_.erase(key);
         evicted_ += room.evicted.size();
         if (!room.granted) {
             ++failed_stores_;
             problem_ = "full: nothing that could make room may be evicted";
             return false;
         }
-        objects_[item.key] = std::move(object);
-        index_.insert(item.key, item.bytes.size());
+        index_.insert(item.key, item.bytes.size(), std::move(object));
         return true;
     }
 
@@ -117,8 +108,8 @@ public:
     bool keep(const store_item& item)
     {
         std::scoped_lock guard{mutex_};
-        const auto it = objects_.find(item.key);
-        if (it == objects_.end() || it->second->fingerprint != item.layout.fingerprint())
+        const auto object = find(item.key);
+        if (object == nullptr || object->fingerprint != item.layout.fingerprint())
             return false;
         index_.touch(item.key);
         ++kept_;
@@ -130,8 +121,8 @@ public:
         std::scoped_lock guard{mutex_};
         std::vector<stored_object> victims;
         for (const auto& victim : index_.lock_victims(bytes)) {
-            const stored_bytes& object = *objects_.at(victim.key);
-            victims.emplace_back(victim.key, memory_layout::known_by(object.size, object.fingerprint));
+            const auto object = find(victim.key);
+            victims.emplace_back(victim.key, memory_layout::known_by(object->size, object->fingerprint));
         }
         return victims;
     }
@@ -152,10 +143,7 @@ public:
     bool erase(const object_key& key)
     {
         std::scoped_lock guard{mutex_};
-        if (index_.locked(key) || !index_.erase(key))
-            return false;
-        objects_.erase(key);
-        return true;
+        return !index_.locked(key) && index_.erase(key);
     }
 
     key_page list(const list_cursor& cursor)
@@ -195,13 +183,18 @@ public:
     };
 
 private:
+    /// Under the mutex. Null if there is none.
+    [[nodiscard]] std::shared_ptr<const stored_bytes> find(const object_key& key) const
+    {
+        return std::static_pointer_cast<const stored_bytes>(index_.content(key));
+    }
+
     memory_options options_;
     clock::time_point wire_free_{};
     std::atomic<std::uint64_t> in_flight_ = 0;
 
     mutable std::mutex mutex_; // status() comes from any thread
-    object_index index_;
-    std::unordered_map<object_key, std::shared_ptr<const stored_bytes>> objects_;
+    object_index index_;       // its contents are stored_bytes
     std::uint64_t evicted_ = 0;
     std::uint64_t corrupt_ = 0;
     std::uint64_t failed_stores_ = 0;

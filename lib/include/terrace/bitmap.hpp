@@ -1,13 +1,15 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
-#include <boost/container/small_vector.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace terrace {
 
@@ -18,11 +20,34 @@ namespace terrace {
 class bitmap {
 public:
     bitmap() noexcept = default;
-    explicit bitmap(std::size_t size, bool value = false)
-        : words_((size + 63) / 64, value ? ~word{0} : word{0}),
-          size_{size}
+    explicit bitmap(std::size_t size, bool value = false) : bitmap{size, uninitialized{}}
     {
+        std::ranges::fill(words(), value ? ~word{0} : word{0});
         clear_tail();
+    }
+    bitmap(const bitmap& from) : bitmap{from.size_, uninitialized{}} { std::ranges::copy(from.words(), begin()); }
+    bitmap(bitmap&& from) noexcept { swap(from); }
+    bitmap& operator=(const bitmap& from)
+    {
+        if (word_count() == from.word_count()) {
+            size_ = from.size_;
+            if (this != &from)
+                std::ranges::copy(from.words(), begin());
+            return *this;
+        }
+        return *this = bitmap{from};
+    }
+    bitmap& operator=(bitmap&& from) noexcept
+    {
+        swap(from);
+        return *this;
+    }
+    ~bitmap() = default;
+    void swap(bitmap& other) noexcept
+    {
+        std::swap(near_, other.near_);
+        far_.swap(other.far_);
+        std::swap(size_, other.size_);
     }
 
     /// The first `ones` of `size` bits set.
@@ -38,23 +63,21 @@ public:
     [[nodiscard]] bool test(std::size_t i) const
     {
         check(i);
-        return (words_[i / 64] >> (i % 64)) & 1;
+        return (begin()[i / 64] >> (i % 64)) & 1;
     }
 
     void set(std::size_t i, bool value = true)
     {
         check(i);
-        if (value)
-            words_[i / 64] |= word{1} << (i % 64);
-        else
-            words_[i / 64] &= ~(word{1} << (i % 64));
+        word& w = begin()[i / 64];
+        w = (w & ~(word{1} << (i % 64))) | (word{value} << (i % 64));
     }
 
     /// How many bits are set.
     [[nodiscard]] std::size_t count() const noexcept
     {
         std::size_t n = 0;
-        for (word w : words_)
+        for (word w : words())
             n += static_cast<std::size_t>(std::popcount(w));
         return n;
     }
@@ -62,15 +85,16 @@ public:
     /// How many bits are set before the first clear one: the length of a usable prefix.
     [[nodiscard]] std::size_t leading() const noexcept
     {
-        for (std::size_t i = 0; i < words_.size(); ++i)
-            if (words_[i] != ~word{0})
-                return i * 64 + static_cast<std::size_t>(std::countr_one(words_[i]));
+        const std::span<const word> all = words();
+        for (std::size_t i = 0; i < all.size(); ++i)
+            if (all[i] != ~word{0})
+                return i * 64 + static_cast<std::size_t>(std::countr_one(all[i]));
         return size_;
     }
 
     [[nodiscard]] bool none() const noexcept
     {
-        return std::ranges::all_of(words_, [](word w) { return w == 0; });
+        return std::ranges::all_of(words(), [](word w) { return w == 0; });
     }
     [[nodiscard]] bool any() const noexcept { return !none(); }
     [[nodiscard]] bool all() const noexcept { return leading() == size_; }
@@ -80,9 +104,9 @@ public:
     {
         if (n >= size_)
             return;
-        std::size_t w = n / 64;
-        words_[w] &= (word{1} << (n % 64)) - 1;
-        std::fill(words_.begin() + static_cast<std::ptrdiff_t>(w) + 1, words_.end(), word{0});
+        const std::span<word> all = words();
+        all[n / 64] &= (word{1} << (n % 64)) - 1;
+        std::ranges::fill(all.subspan(n / 64 + 1), word{0});
     }
 
     bitmap& operator|=(const bitmap& o)
@@ -104,24 +128,42 @@ public:
     [[nodiscard]] friend bitmap operator-(bitmap a, const bitmap& b) { return a -= b; }
     [[nodiscard]] friend bitmap operator~(bitmap a)
     {
-        for (word& w : a.words_)
+        for (word& w : a.words())
             w = ~w;
         a.clear_tail();
         return a;
     }
-    friend bool operator==(const bitmap&, const bitmap&) = default;
+    friend bool operator==(const bitmap& a, const bitmap& b) noexcept
+    {
+        return a.size_ == b.size_ && std::ranges::equal(a.words(), b.words());
+    }
 
     /// Calls f(i) for each set bit, in ascending order.
     template <class F>
     void for_each_set(F&& f) const
     {
-        for (std::size_t w = 0; w < words_.size(); ++w)
-            for (word bits = words_[w]; bits != 0; bits &= bits - 1)
+        const std::span<const word> all = words();
+        for (std::size_t w = 0; w < all.size(); ++w)
+            for (word bits = all[w]; bits != 0; bits &= bits - 1)
                 f(w * 64 + static_cast<std::size_t>(std::countr_zero(bits)));
     }
 
 private:
     using word = std::uint64_t;
+    static constexpr std::size_t near_words = 4;
+
+    struct uninitialized {};
+    bitmap(std::size_t size, uninitialized)
+        : far_{size > 64 * near_words ? std::make_unique_for_overwrite<word[]>((size + 63) / 64) : nullptr},
+          size_{size}
+    {
+    }
+
+    [[nodiscard]] std::size_t word_count() const noexcept { return (size_ + 63) / 64; }
+    [[nodiscard]] word* begin() noexcept { return far_ != nullptr ? far_.get() : near_.data(); }
+    [[nodiscard]] const word* begin() const noexcept { return far_ != nullptr ? far_.get() : near_.data(); }
+    [[nodiscard]] std::span<word> words() noexcept { return {begin(), word_count()}; }
+    [[nodiscard]] std::span<const word> words() const noexcept { return {begin(), word_count()}; }
 
     template <class F>
     bitmap& combine(const bitmap& o, F f)
@@ -129,22 +171,22 @@ private:
         if (o.size_ != size_)
             throw std::out_of_range("bitmap: sizes differ: " + std::to_string(size_) + " and " +
                                     std::to_string(o.size_));
-        for (std::size_t i = 0; i < words_.size(); ++i)
-            words_[i] = f(words_[i], o.words_[i]);
+        std::ranges::transform(words(), o.words(), begin(), f);
         return *this;
     }
     void check(std::size_t i) const
     {
-        if (i >= size_)
+        if (i >= size_) [[unlikely]]
             throw std::out_of_range("bitmap: index " + std::to_string(i) + " of " + std::to_string(size_) + " bits");
     }
     void clear_tail() noexcept
     {
         if (size_ % 64 != 0)
-            words_.back() &= (word{1} << (size_ % 64)) - 1;
+            words().back() &= (word{1} << (size_ % 64)) - 1;
     }
 
-    boost::container::small_vector<word, 4> words_; // bits past size_ are clear
+    std::array<word, near_words> near_{}; // bits past size_ are clear
+    std::unique_ptr<word[]> far_;         // in its place, if it does not suffice
     std::size_t size_ = 0;
 };
 

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include <terrace/bitmap.hpp>
 #include <terrace/eviction_policy.hpp>
 #include <terrace/l2_adapter.hpp>
 
@@ -35,6 +37,8 @@ public:
 
     /// Locks the key against eviction, once more; false if it is not there.
     bool lock(const object_key& key);
+    /// The same for each of them. Bit i: key i is there.
+    [[nodiscard]] bitmap lock(std::span<const object_key> keys);
     /// Takes back one lock, if there is one.
     void unlock(const object_key& key);
     void unlock_all() noexcept;
@@ -63,7 +67,11 @@ public:
 
     /// Adds the object in room that make_room() took, or replaces it: the bytes of the old one are free then, its locks
     /// stay with the key.
-    void insert(const object_key& key, std::uint64_t bytes);
+    ///
+    /// content  what the adapter keeps of the object, if anything; let go of with it
+    void insert(const object_key& key, std::uint64_t bytes, std::shared_ptr<const void> content = nullptr);
+    /// What insert() was given; null if the key is not there.
+    [[nodiscard]] std::shared_ptr<const void> content(const object_key& key) const;
 
     /// An object that will be evicted soon.
     struct candidate {

@@ -68,14 +68,13 @@ load_flight::load_flight(flight_table& table, l1_cache& l1, write_lease staged, 
       staged_{std::move(staged)},
       layout_{std::move(layout)},
       keep_unclaimed_{keep_unclaimed},
-      admitted_{std::move(admitted)}
+      admitted_{std::move(admitted)},
+      objects_{staged_.size()}
 {
-    objects_.reserve(staged_.size());
     for (std::size_t i = 0; i < staged_.size(); ++i) {
-        auto object = std::make_unique<loading_object>(*this, staged_.key(i), layout_);
-        object->retained = retained.test(i);
-        table_.insert(*object);
-        objects_.push_back(std::move(object));
+        loading_object& object = objects_.emplace_back(*this, staged_.key(i), layout_);
+        object.retained = retained.test(i);
+        table_.insert(object);
     }
 }
 
@@ -86,8 +85,8 @@ load_flight::~load_flight()
 
 void load_flight::stop_if_unclaimed()
 {
-    for (const auto& object : objects_)
-        if (!object->claims.empty())
+    for (const loading_object& object : objects_)
+        if (!object.claims.empty())
             return;
     if (auto task = task_.lock())
         task->cancel();
@@ -109,8 +108,8 @@ void load_flight::settle(loading_object& object, bool came)
 
 void load_flight::give_up_on_claims()
 {
-    for (const auto& object : objects_)
-        settle(*object, false);
+    for (loading_object& object : objects_)
+        settle(object, false);
 }
 
 void load_flight::late()
@@ -127,17 +126,17 @@ void load_flight::land(const bitmap& loaded)
     how.keep_unclaimed = keep_unclaimed_;
     how.ends.reserve(objects_.size());
     for (std::size_t i = 0; i < objects_.size(); ++i) {
-        how.retained.set(i, objects_[i]->retained);
-        for (const load_claims::one& c : objects_[i]->claims)
+        how.retained.set(i, objects_[i].retained);
+        for (const load_claims::one& c : objects_[i].claims)
             how.claims.push_back({&c.of->pins_, c.position});
         how.ends.push_back(static_cast<std::uint32_t>(how.claims.size()));
     }
     l1_.land(std::move(staged_), how);
-    for (const auto& object : objects_) {
+    for (loading_object& object : objects_) {
         bool came = false;
-        for (const load_claims::one& c : object->claims)
+        for (const load_claims::one& c : object.claims)
             came = c.of->pins_.present().test(c.position);
-        settle(*object, came);
+        settle(object, came);
     }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/event.hpp"
+#include "base/fixed_array.hpp"
 #include "base/task_scope.hpp"
 #include "flow/admission.hpp"
 #include "flow/l2_locks.hpp"
@@ -135,7 +136,7 @@ public:
     load_flight& operator=(const load_flight&) = delete;
 
     [[nodiscard]] std::size_t size() const noexcept { return objects_.size(); }
-    [[nodiscard]] loading_object& operator[](std::size_t i) { return *objects_[i]; }
+    [[nodiscard]] loading_object& operator[](std::size_t i) { return objects_[i]; }
     [[nodiscard]] const write_lease& staged() const noexcept { return staged_; }
     [[nodiscard]] const memory_layout& layout() const noexcept { return layout_; }
 
@@ -159,7 +160,7 @@ private:
     const memory_layout layout_;
     const bool keep_unclaimed_;
     std::shared_ptr<admission_queue::share> admitted_; // until the load has ended, or is late
-    std::vector<std::unique_ptr<loading_object>> objects_;
+    fixed_array<loading_object> objects_;
     std::weak_ptr<task_scope::task> task_;
 };
 

@@ -23,7 +23,7 @@
 namespace terrace {
 namespace {
 
-constexpr std::size_t first_buckets = 1024;
+constexpr std::size_t fetched_ahead = 8; // objects, into the processor's cache
 constexpr std::size_t spare_vectors = 64;
 constexpr std::size_t spare_capacity = 4096;       // entries; larger ones go back to the heap
 constexpr std::uint32_t longest_growth_pause = 16; // as a power of two, in shortages
@@ -35,8 +35,6 @@ l1_cache::l1_cache(const l1_config& cfg, std::unique_ptr<eviction_policy> policy
       capacity_{arena_.size_bytes() / cfg.alignment_bytes * cfg.alignment_bytes},
       high_watermark_{high_watermark_bytes},
       allocator_{arena_.grown_bytes(), cfg.alignment_bytes},
-      buckets_(first_buckets),
-      index_{index::bucket_traits{buckets_.data(), buckets_.size()}},
       policy_{std::move(policy)}
 {
     spare_held_.reserve(spare_vectors);
@@ -49,9 +47,10 @@ l1_cache::~l1_cache()
 {
     TERRACE_ASSERT(counts_.locks == 0); // leases own the cache
     TERRACE_ASSERT(counts_.staged_objects == 0);
-    index_.clear_and_dispose([this](l1_entry* entry) {
-        policy_->forget(*entry);
-        free(*entry);
+    index_.for_each([this](l1_entry& entry) {
+        index_.erase(entry);
+        policy_->forget(entry);
+        free(entry);
     });
     ASAN_UNPOISON_MEMORY_REGION(arena_.data(), arena_.grown_bytes());
 }
@@ -62,12 +61,6 @@ void l1_cache::listen(std::weak_ptr<l1_listener> listener)
 }
 
 // ---- under the mutex -------------------------------------------------------------------------------------------
-
-l1_entry* l1_cache::find(const object_key& key)
-{
-    auto it = index_.find(key);
-    return it == index_.end() ? nullptr : &*it;
-}
 
 layout_record& l1_cache::record(const memory_layout& layout)
 {
@@ -116,26 +109,24 @@ l1_error l1_cache::stage(slot& s, const memory_layout& layout, bool temporary)
     entry.layout = &of;
     entry.temporary = temporary;
     ++counts_.staged_objects;
-    counts_.staged_bytes += allocator_.size_bytes(*memory);
+    counts_.staged_bytes += room_of(entry);
     ASAN_UNPOISON_MEMORY_REGION(bytes(entry).data(), entry.bytes);
     return l1_error::none;
 }
 
 void l1_cache::publish(l1_entry& entry)
 {
-    if (index_.size() >= buckets_.size())
-        grow_index();
     policy_->admit(entry);
     index_.insert(entry);
     --counts_.staged_objects;
-    counts_.staged_bytes -= allocator_.size_bytes(*entry.memory);
+    counts_.staged_bytes -= room_of(entry);
     ++counts_.resident_objects;
 }
 
 void l1_cache::hide(l1_entry& entry) noexcept
 {
     policy_->forget(entry);
-    index_.erase(index_.iterator_to(entry));
+    index_.erase(entry);
     --counts_.resident_objects;
     if (entry.pinned)
         drop_pin(entry); // and frees it, if that was the last lock
@@ -147,7 +138,7 @@ void l1_cache::set_pin(l1_entry& entry)
 {
     entry.pinned = true;
     ++counts_.pinned_objects;
-    counts_.pinned_bytes += allocator_.size_bytes(*entry.memory);
+    counts_.pinned_bytes += room_of(entry);
     lock(entry, 1);
 }
 
@@ -155,7 +146,7 @@ void l1_cache::drop_pin(l1_entry& entry)
 {
     entry.pinned = false;
     --counts_.pinned_objects;
-    counts_.pinned_bytes -= allocator_.size_bytes(*entry.memory);
+    counts_.pinned_bytes -= room_of(entry);
     unlock(entry, 1);
 }
 
@@ -172,7 +163,7 @@ void l1_cache::unstage(l1_entry& entry) noexcept
 {
     TERRACE_ASSERT(!entry.index_hook.is_linked()); // what readers can see is never taken back
     --counts_.staged_objects;
-    counts_.staged_bytes -= allocator_.size_bytes(*entry.memory);
+    counts_.staged_bytes -= room_of(entry);
     free(entry);
 }
 
@@ -188,7 +179,7 @@ void l1_cache::lock(l1_entry& entry, std::uint32_t readers) noexcept
         if (entry.index_hook.is_linked())
             policy_->acquire(entry);
         ++counts_.locked_objects;
-        counts_.locked_bytes += allocator_.size_bytes(*entry.memory);
+        counts_.locked_bytes += room_of(entry);
     }
     entry.readers += readers;
     counts_.locks += readers;
@@ -202,7 +193,7 @@ void l1_cache::unlock(l1_entry& entry, std::uint32_t readers)
     if (entry.readers != 0)
         return;
     --counts_.locked_objects;
-    counts_.locked_bytes -= allocator_.size_bytes(*entry.memory);
+    counts_.locked_bytes -= room_of(entry);
     if (!entry.index_hook.is_linked())
         free(entry); // hidden meanwhile
     else if (entry.temporary)
@@ -225,20 +216,6 @@ void l1_cache::evict(evictable& object) noexcept
     TERRACE_ASSERT(entry.readers == 0);
     hide(entry);
     ++counts_.evicted_objects;
-}
-
-void l1_cache::grow_index() noexcept
-{
-    // Once the size of an object is known, so is about how many there will be: one step instead of many.
-    const std::uint64_t mean = std::max<std::uint64_t>(1, allocator_.used_bytes() / (index_.size() + 1));
-    const std::uint64_t expected = std::min<std::uint64_t>(capacity_ / mean, 64 * buckets_.size());
-    try {
-        std::vector<index::bucket_type> larger(std::bit_ceil(std::max<std::uint64_t>(2 * buckets_.size(), expected)));
-        index_.rehash(index::bucket_traits{larger.data(), larger.size()});
-        buckets_.swap(larger);
-    } catch (const std::bad_alloc&) {
-        // The index works with full buckets too, only slower.
-    }
 }
 
 void l1_cache::note_shortage() noexcept
@@ -380,7 +357,8 @@ std::optional<write_lease> l1_cache::reserve_write(std::span<const object_key> k
             std::ranges::count_if(keys, [&](const object_key& key) { return refusal(key) == l1_error::none; });
         return static_cast<std::uint64_t>(staged) * allocator_.rounded(layout.size_bytes());
     };
-    return reserve(keys, mode, shortage, needed, [&](slot& s, std::size_t) {
+    return reserve(keys, mode, shortage, needed, [&](slot& s, std::size_t i) {
+        index_.prefetch(keys[std::min(i + fetched_ahead, keys.size() - 1)]);
         const l1_error refused = refusal(s.key);
         return refused == l1_error::none ? stage(s, layout, false) : refused;
     });
@@ -429,6 +407,8 @@ void l1_cache::commit(std::vector<slot>& slots, write_mode mode, const bitmap* f
         const bool store = commits_wanted_ && !closed_;
         // From the last to the first, so that a chain's tail is evicted before its head.
         for (std::size_t i = slots.size(); i-- > 0;) {
+            if (i >= fetched_ahead)
+                index_.prefetch(slots[i - fetched_ahead].key);
             l1_entry* entry = std::exchange(slots[i].entry, nullptr);
             if (entry == nullptr)
                 continue;
@@ -529,15 +509,15 @@ read_lease l1_cache::read(std::span<const object_key> keys, std::uint32_t reader
         }
         held.reserve(keys.size()); // what may throw comes before the locks
         bool unstored = false;
-        for (const object_key& key : keys) {
-            l1_entry* entry = find(key);
+        index_.find_each(keys, [&](std::size_t, l1_entry* entry) {
             if (entry == nullptr || closed_)
-                break;
+                return false;
             held.push_back(entry);
             lock(*entry, readers);
             policy_->touch(*entry);
             unstored = unstored || entry->unstored != unstored_as::none;
-        }
+            return true;
+        });
         if (unstored)
             wanted = take_unstored(held);
     }
@@ -593,18 +573,22 @@ l1_cache::wanted_objects l1_cache::pin_resident(l1_pins& pins, std::span<const o
 {
     bool unstored = false;
     auto run = layouts.begin();
-    which.for_each_set([&](std::size_t i) {
+    const auto pin_one = [&](std::size_t i, l1_entry* entry) {
         while (i >= run->end)
             ++run;
-        l1_entry* entry = pins.at_[i] == nullptr ? find(keys[i]) : nullptr;
-        if (entry == nullptr || entry->layout->layout != run->layout)
-            return;
+        if (pins.at_[i] != nullptr || entry == nullptr || entry->layout->layout != run->layout)
+            return true;
         lock(*entry, pins.readers_);
         policy_->touch(*entry);
         pins.at_[i] = entry;
         pins.present_.set(i);
         unstored = unstored || entry->unstored != unstored_as::none;
-    });
+        return true;
+    };
+    if (which.all())
+        index_.find_each(keys, pin_one);
+    else
+        which.for_each_set([&](std::size_t i) { pin_one(i, find(keys[i])); });
     return unstored ? take_unstored(pins.at_) : wanted_objects{};
 }
 
@@ -664,9 +648,12 @@ void l1_cache::release(std::vector<l1_entry*> held, std::uint32_t readers) noexc
     bool overdue = false;
     {
         std::scoped_lock guard{mutex_};
-        for (std::size_t i = held.size(); i-- > 0;) // a chain's tail first: it is evicted before its head
+        for (std::size_t i = held.size(); i-- > 0;) { // a chain's tail first: it is evicted before its head
+            if (i >= fetched_ahead)
+                index_.fetch(held[i - fetched_ahead]);
             if (held[i] != nullptr)
                 unlock(*held[i], readers);
+        }
         overdue = note_overdue();
         if (spare_held_.size() < spare_vectors && held.capacity() <= spare_capacity) {
             held.clear();
@@ -714,7 +701,7 @@ bitmap l1_cache::protect(std::span<const object_key> keys, std::uint64_t limit_b
         if (entry == nullptr)
             continue;
         if (!entry->pinned) {
-            if (counts_.pinned_bytes + allocator_.size_bytes(*entry->memory) > limit_bytes)
+            if (counts_.pinned_bytes + room_of(*entry) > limit_bytes)
                 continue;
             set_pin(*entry);
         }
@@ -766,13 +753,12 @@ std::size_t l1_cache::clear(clear_mode mode)
     std::size_t cleared = 0;
     {
         std::scoped_lock guard{mutex_};
-        for (auto it = index_.begin(); it != index_.end();) {
-            l1_entry& entry = *it++;
+        index_.for_each([&](l1_entry& entry) {
             if (mode == clear_mode::unlocked && entry.readers != 0)
-                continue;
+                return;
             hide(entry);
             ++cleared;
-        }
+        });
     }
     tell_room();
     return cleared;
@@ -875,14 +861,15 @@ void l1_cache::check() const
     std::uint64_t locks = 0;
     std::uint64_t locked = 0;
     std::uint64_t pinned = 0;
-    for (const l1_entry& entry : index_) {
-        resident_bytes += allocator_.size_bytes(*entry.memory);
+    index_.for_each([&](const l1_entry& entry) {
+        TERRACE_ASSERT(room_of(entry) == allocator_.size_bytes(*entry.memory));
+        resident_bytes += room_of(entry);
         locks += entry.readers;
         locked += entry.readers != 0;
         TERRACE_ASSERT(!entry.temporary || entry.readers != 0); // nobody would free it
         TERRACE_ASSERT(!entry.pinned || entry.readers != 0);
         pinned += entry.pinned;
-    }
+    });
     TERRACE_ASSERT(index_.size() == counts_.resident_objects);
     TERRACE_ASSERT(pinned == counts_.pinned_objects);
     TERRACE_ASSERT(locks <= counts_.locks && locked <= counts_.locked_objects); // the rest is hidden

@@ -1,11 +1,11 @@
 #pragma once
 
+#include "base/key_table.hpp"
 #include "base/slab.hpp"
 #include "l1/allocator.hpp"
 #include "l1/arena.hpp"
 
 #include <atomic>
-#include <boost/intrusive/unordered_set.hpp>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -49,15 +49,15 @@ enum class unstored_as : std::uint8_t { none, written_new, written_over };
 /// Staged: in no index, its write_lease owns it. Resident: in the index, and the eviction policy's while nobody reads
 /// it. Hidden: out of the index, freed with its last reader.
 struct l1_entry : evictable {
-    bool temporary : 1 = false;                               // freed with its last reader
-    bool pinned : 1 = false;                                  // one of the locks is protect()'s
-    unstored_as unstored = unstored_as::none;                 // what becomes of it once somebody wants it
-    std::uint32_t readers = 0;                                // locks
-    boost::intrusive::unordered_set_member_hook<> index_hook; // linked: resident
+    bool temporary : 1 = false;               // freed with its last reader
+    bool pinned : 1 = false;                  // one of the locks is protect()'s
+    unstored_as unstored = unstored_as::none; // what becomes of it once somebody wants it
+    std::uint32_t readers = 0;                // locks
+    key_table_hook<l1_entry> index_hook;      // linked: resident
     memory_block* memory = nullptr;
     layout_record* layout = nullptr;
 };
-static_assert(sizeof(l1_entry) + sizeof(memory_block) <= 144); // with its bucket, 160 bytes for each object at most
+static_assert(sizeof(l1_entry) + sizeof(memory_block) <= 144); // with its buckets, 160 bytes for each object at most
 
 /// So many locks of one object.
 struct l1_hold {
@@ -235,16 +235,6 @@ private:
     friend class key_ledger;
     using slot = write_lease::slot;
 
-    struct key_of_entry {
-        using type = object_key;
-        const object_key& operator()(const l1_entry& e) const noexcept { return e.key; }
-    };
-    using index = boost::intrusive::unordered_set<
-        l1_entry,
-        boost::intrusive::member_hook<l1_entry, boost::intrusive::unordered_set_member_hook<>, &l1_entry::index_hook>,
-        boost::intrusive::key_of_value<key_of_entry>, boost::intrusive::hash<std::hash<object_key>>,
-        boost::intrusive::power_2_buckets<true>>;
-
     template <class BytesNeeded, class Stage>
     [[nodiscard]] std::optional<write_lease> reserve(std::span<const object_key> keys, write_mode mode,
                                                      on_shortage shortage, BytesNeeded&& bytes_needed,
@@ -281,7 +271,9 @@ private:
     };
 
     // Under the mutex.
-    [[nodiscard]] l1_entry* find(const object_key& key);
+    [[nodiscard]] l1_entry* find(const object_key& key) const noexcept { return index_.find(key); }
+    /// What the object takes of the arena: its memory_block need not be looked at.
+    [[nodiscard]] std::uint64_t room_of(const l1_entry& entry) const noexcept { return rounded(entry.bytes); }
     [[nodiscard]] layout_record& record(const memory_layout& layout);
     void drop_use(layout_record& record) noexcept;
     [[nodiscard]] bool may_grow() const noexcept
@@ -309,7 +301,6 @@ private:
     [[nodiscard]] wanted_objects take_unstored(std::span<l1_entry* const> wanted);
     bool evict_one() noexcept;
     void evict(evictable& object) noexcept;
-    void grow_index() noexcept;
     void note_shortage() noexcept; ///< a reservation found no room, and did not try to grow
     /// Keeps the peak; true if the use is above the high watermark.
     [[nodiscard]] bool note_use() noexcept;
@@ -334,8 +325,7 @@ private:
     allocator allocator_;
     slab<l1_entry> entries_;
     std::unordered_map<std::uint64_t, layout_record> layouts_; // by fingerprint
-    std::vector<index::bucket_type> buckets_;
-    index index_;
+    key_table<l1_entry, &l1_entry::index_hook> index_;         // of what is resident
     std::unique_ptr<eviction_policy> policy_;
     std::vector<std::vector<l1_entry*>> spare_held_; // so that a lease on a hit allocates nothing
     l1_status counts_;                               // all but what the allocator knows

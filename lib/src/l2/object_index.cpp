@@ -1,10 +1,12 @@
 #include <terrace/object_index.hpp>
 
+#include "base/key_table.hpp"
+#include "base/slab.hpp"
+
 #include <boost/intrusive/list.hpp>
 #include <boost/intrusive/set.hpp>
 #include <charconv>
 #include <stdexcept>
-#include <unordered_map>
 
 namespace terrace {
 
@@ -16,6 +18,8 @@ namespace {
 struct entry : evictable {
     explicit entry(const object_key& k) { key = k; }
 
+    key_table_hook<entry> index_hook;
+    std::shared_ptr<const void> content; // the adapter's
     std::uint64_t locks = 0;
     std::uint64_t sequence = 0;
     intrusive::list_member_hook<> aside_hook;   // in `locked` if it has locks, otherwise perhaps in `chosen`
@@ -54,26 +58,41 @@ struct object_index::state {
     std::uint64_t unlocked = 0; // is in objects without locks; the rest is locked, or room not yet inserted into
     std::uint64_t last_sequence = 0;
 
-    std::unordered_map<object_key, entry> entries; // each has an object or a lock
-    aside_list locked;                             // with locks, stored or not
-    aside_list chosen;                             // stored, and named by next_victims(): the first goes first
-    sequence_set stored;                           // all that have an object, oldest entry first
-    std::unique_ptr<eviction_policy> policy;       // knows all that is stored, except what is chosen
+    slab<entry> entries;
+    key_table<entry, &entry::index_hook> index; // of all entries: each has an object or a lock
+    aside_list locked;                          // with locks, stored or not
+    aside_list chosen;                          // stored, and named by next_victims(): the first goes first
+    sequence_set stored;                        // all that have an object, oldest entry first
+    std::unique_ptr<eviction_policy> policy;    // knows all that is stored, except what is chosen
 
-    [[nodiscard]] const entry* find(const object_key& key) const
+    state() = default;
+    state(const state&) = delete;
+    state& operator=(const state&) = delete;
+    ~state()
     {
-        const auto at = entries.find(key);
-        return at == entries.end() ? nullptr : &at->second;
+        policy.reset();
+        stored.clear();
+        chosen.clear();
+        locked.clear();
+        index.for_each([this](entry& e) { drop(e); });
     }
-    [[nodiscard]] entry* find(const object_key& key)
-    {
-        const auto at = entries.find(key);
-        return at == entries.end() ? nullptr : &at->second;
-    }
-    [[nodiscard]] entry* find_stored(const object_key& key)
+
+    [[nodiscard]] entry* find(const object_key& key) const { return index.find(key); }
+    [[nodiscard]] entry* find_stored(const object_key& key) const
     {
         entry* e = find(key);
         return e != nullptr && e->is_stored() ? e : nullptr;
+    }
+    [[nodiscard]] entry& make(const object_key& key)
+    {
+        entry& e = entries.make(key);
+        index.insert(e);
+        return e;
+    }
+    void drop(entry& e) noexcept
+    {
+        index.erase(e);
+        entries.destroy(e);
     }
 
     // ---- what the policy is told ----
@@ -117,9 +136,11 @@ struct object_index::state {
     // ---- objects and locks ----
 
     /// The key has an object of `bytes` from now on, which `used` counts already.
-    void put(const object_key& key, std::uint64_t bytes)
+    void put(const object_key& key, std::uint64_t bytes, std::shared_ptr<const void> content)
     {
-        entry& e = entries.try_emplace(key, key).first->second;
+        entry* there = find(key);
+        entry& e = there != nullptr ? *there : make(key);
+        e.content = std::move(content);
         const std::uint64_t before = e.bytes;
         if (!e.is_stored()) {
             e.sequence = ++last_sequence;
@@ -144,9 +165,10 @@ struct object_index::state {
         forget(e);
         if (e.locks == 0) {
             unlocked -= e.bytes;
-            entries.erase(entries.find(e.key)); // by iterator: the key lies in what is erased
+            drop(e);
         } else {
             e.bytes = 0; // the locks stay with the key
+            e.content.reset();
         }
     }
 
@@ -167,6 +189,12 @@ struct object_index::state {
         ++e.locks;
     }
 
+    void unlock(entry& e) noexcept
+    {
+        if (e.locks != 0 && --e.locks == 0)
+            release(e);
+    }
+
     void release(entry& e) noexcept // its last lock has gone
     {
         locked.erase(locked.iterator_to(e));
@@ -174,7 +202,7 @@ struct object_index::state {
             policy->release(e);
             unlocked += e.bytes;
         } else {
-            entries.erase(entries.find(e.key));
+            drop(e);
         }
     }
 };
@@ -225,8 +253,27 @@ bool object_index::lock(const object_key& key)
 void object_index::unlock(const object_key& key)
 {
     entry* e = state_->find(key);
-    if (e != nullptr && e->locks != 0 && --e->locks == 0)
-        state_->release(*e);
+    if (e != nullptr)
+        state_->unlock(*e);
+}
+
+bitmap object_index::lock(std::span<const object_key> keys)
+{
+    bitmap found{keys.size()};
+    state_->index.find_each(keys, [&](std::size_t i, entry* e) {
+        if (e != nullptr && e->is_stored()) {
+            state_->lock(*e);
+            found.set(i);
+        }
+        return true;
+    });
+    return found;
+}
+
+std::shared_ptr<const void> object_index::content(const object_key& key) const
+{
+    const entry* e = state_->find_stored(key);
+    return e != nullptr ? e->content : nullptr;
 }
 
 void object_index::unlock_all() noexcept
@@ -320,14 +367,14 @@ void object_index::give_back(std::uint64_t bytes) noexcept
     state_->used -= bytes;
 }
 
-void object_index::insert(const object_key& key, std::uint64_t bytes)
+void object_index::insert(const object_key& key, std::uint64_t bytes, std::shared_ptr<const void> content)
 {
-    state_->put(key, bytes);
+    state_->put(key, bytes, std::move(content));
 }
 
 void object_index::restore(const object_key& key, std::uint64_t bytes)
 {
-    state_->put(key, bytes);
+    state_->put(key, bytes, nullptr);
     state_->used += bytes;
 }
 

@@ -553,3 +553,50 @@ TEST_CASE("object_index: what is over a quota goes at the next store, room or no
         CHECK(room.evicted.size() == 2);
     }
 }
+
+TEST_CASE("object_index: what an adapter keeps with an object goes with it")
+{
+    object_index index{20};
+    const auto held = [](const std::weak_ptr<int>& content) { return !content.expired(); };
+    auto first = std::make_shared<int>(1);
+    const std::weak_ptr<int> of_first = first;
+    (void)index.make_room(10);
+    index.insert(nth(1), 10, std::move(first));
+    CHECK(index.content(nth(1)) == of_first.lock());
+    CHECK(index.content(nth(2)) == nullptr);
+    SUBCASE("when it is erased, be it locked")
+    {
+        CHECK(index.lock(nth(1)));
+        CHECK(index.erase(nth(1)));
+        CHECK(index.content(nth(1)) == nullptr);
+    }
+    SUBCASE("when it is evicted")
+    {
+        CHECK(index.make_room(20).evicted == numbered({1}));
+    }
+    SUBCASE("when it is replaced")
+    {
+        (void)index.make_room(10);
+        index.insert(nth(1), 10, std::make_shared<int>(2));
+        CHECK(*std::static_pointer_cast<const int>(index.content(nth(1))) == 2);
+    }
+    CHECK(!held(of_first));
+}
+
+TEST_CASE("object_index: a batch is locked as its keys would be one by one")
+{
+    object_index index;
+    for (const std::uint64_t n : {1, 2, 4})
+        add(index, n, 10);
+    const terrace::bitmap found = index.lock(numbered({1, 2, 3, 4}));
+    CHECK(found == [] {
+        terrace::bitmap expected{4, true};
+        expected.set(2, false);
+        return expected;
+    }());
+    CHECK(index.locked_objects() == 3);
+    CHECK(index.lock(nth(1))); // a second lock
+    for (const object_key& key : numbered({1, 2, 4}))
+        index.unlock(key);
+    CHECK(index.locked_objects() == 1);
+}
