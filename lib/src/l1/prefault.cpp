@@ -13,7 +13,7 @@
 namespace terrace {
 namespace {
 
-constexpr std::size_t page = 4096;
+constexpr std::size_t page_bytes = 4096;
 constexpr std::size_t piece = std::size_t{8} << 20; // whole huge pages, and milliseconds of work
 
 /// The error number; 0: all of it is present.
@@ -105,7 +105,7 @@ std::size_t worker_count(std::uint32_t wanted, std::size_t bytes)
 
 void touch_by_hand(std::span<std::byte> memory) noexcept
 {
-    for (std::size_t at = 0; at < memory.size(); at += page)
+    for (std::size_t at = 0; at < memory.size(); at += page_bytes)
         static_cast<volatile std::byte&>(memory[at]) = std::byte{0};
 }
 
