@@ -13,9 +13,18 @@ namespace {
 
 using nlohmann::json;
 
-/// The value as the message shows it, cut where it would flood the terminal.
+/// Whether there are more levels of arrays and objects than these.
+bool is_deeper_than(int levels, const json& value)
+{
+    return value.is_structured() &&
+           (levels == 0 || std::ranges::any_of(value, [&](const json& v) { return is_deeper_than(levels - 1, v); }));
+}
+
+/// The value as the message shows it, cut where it would flood the terminal, or the stack: dump() calls itself.
 std::string shown(const json& value)
 {
+    if (is_deeper_than(8, value))
+        return value.is_array() ? "[...]" : "{...}";
     auto text = value.dump(-1, ' ', true, json::error_handler_t::replace);
     if (text.size() > 60)
         text.replace(57, std::string::npos, "...");

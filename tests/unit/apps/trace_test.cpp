@@ -63,6 +63,9 @@ TEST_CASE("trace: a malformed line is named with its number and what was wrong w
     const std::string at = "t.jsonl:3: ";
     CHECK(complaint("{\"timestamp\": 1,") == at + "not JSON: syntax error at column 17");
     CHECK(complaint("[1, 2]") == at + "[1,2] is not a JSON object");
+    const std::string deep = std::string(1'000'000, '[') + std::string(1'000'000, ']'); // showing it would take a stack
+    CHECK(complaint(deep) == at + "[...] is not a JSON object");
+    CHECK(complaint(R"({"timestamp": )" + deep + "}") == at + "\"timestamp\" is [...], expected a whole number >= 0");
     CHECK(complaint("{}") == at + "\"timestamp\" is missing");
     CHECK(complaint(line("timestamp", "-1")) == at + "\"timestamp\" is -1, expected a whole number >= 0");
     CHECK(complaint(line("input_length", "\"900\"")) ==
