@@ -39,8 +39,8 @@ std::unique_ptr<l2_adapter> make_adapter(std::string_view spec)
     auto parsed = adapter_spec::parse(spec);
     const auto* type = std::ranges::find(adapters, parsed.type(), &adapter_type::name);
     if (type == adapters.end())
-        throw std::invalid_argument(fmt::format("adapter \"{}\": unknown type \"{}\"; expected one of {}", spec,
-                                                parsed.type(), adapter_types()));
+        throw std::invalid_argument(
+            fmt::format("adapter {:?}: unknown type {:?}; expected one of {}", spec, parsed.type(), adapter_types()));
     return type->make(std::move(parsed));
 }
 

@@ -94,7 +94,7 @@ public:
         const std::string_view effect = rest.substr(0, rest.find_first_of(":@/"));
         const auto found = find(effect_names, effect);
         if (!found)
-            reject(fmt::format("effect \"{}\"; expected one of {}", effect, list_of(effect_names)));
+            reject(fmt::format("effect {:?}; expected one of {}", effect, list_of(effect_names)));
         fault_rule made{calls, *found};
         rest.remove_prefix(effect.size());
         while (!rest.empty()) {
@@ -116,7 +116,7 @@ public:
 
     [[noreturn]] void reject(std::string_view what) const
     {
-        throw std::invalid_argument(fmt::format("{}: fault \"{}\": {}", subject_, text_, what));
+        throw std::invalid_argument(fmt::format("{}: fault {:?}: {}", subject_, text_, what));
     }
 
 private:
@@ -127,7 +127,7 @@ private:
             const std::string_view name = cut(names, "+");
             const auto found = find(call_names, name);
             if (!found)
-                reject(fmt::format("call \"{}\"; expected one of {}, or seed=number", name, list_of(call_names)));
+                reject(fmt::format("call {:?}; expected one of {}, or seed=number", name, list_of(call_names)));
             calls = calls | *found;
         } while (!names.empty());
         return calls;
@@ -145,7 +145,7 @@ private:
             if (const auto error = find(error_names, value))
                 rule.error = make_error_code(*error);
             else
-                reject(fmt::format("error \"{}\"; expected one of {}", value, list_of(error_names)));
+                reject(fmt::format("error {:?}; expected one of {}", value, list_of(error_names)));
             break;
         case fault_effect::fail_items:
         case fault_effect::drop_items:
@@ -153,7 +153,7 @@ private:
             rule.item_probability = probability(value);
             break;
         default:
-            reject(fmt::format("argument \"{}\"; expected none", value));
+            reject(fmt::format("argument {:?}; expected none", value));
         }
     }
 
@@ -161,7 +161,7 @@ private:
     {
         const auto p = parse<double>(value);
         if (!p || !(*p >= 0 && *p <= 1))
-            reject(fmt::format("\"{}\" is not a probability; expected 0 to 1", value));
+            reject(fmt::format("{:?} is not a probability; expected 0 to 1", value));
         return *p;
     }
 

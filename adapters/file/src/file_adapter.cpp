@@ -64,7 +64,7 @@ Value take_named(adapter_spec& spec, const char* option, const std::array<std::p
         expected += (expected.empty() ? "" : ", ") + std::string{name};
     }
     throw std::invalid_argument(
-        fmt::format("\"{}\": {} is \"{}\", expected one of {}", spec.text(), option, *given, expected));
+        fmt::format("{:?}: {} is {:?}, expected one of {}", spec.text(), option, *given, expected));
 }
 
 } // namespace

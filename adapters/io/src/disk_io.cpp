@@ -31,7 +31,7 @@ io_backend parse_io_backend(std::string_view text)
         return io_backend::uring;
     if (text == "threads")
         return io_backend::threads;
-    throw std::invalid_argument(fmt::format("disk i/o: \"{}\", expected auto, uring or threads", text));
+    throw std::invalid_argument(fmt::format("disk i/o: {:?}, expected auto, uring or threads", text));
 }
 
 std::unique_ptr<disk_io> disk_io::make(const disk_io_options& options)

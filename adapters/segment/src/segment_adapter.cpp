@@ -404,7 +404,7 @@ std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec)
     options.segment_bytes = spec.take_bytes("segment").value_or(options.segment_bytes);
     const std::string sync = spec.take("sync").value_or("none");
     if (sync != "none" && sync != "data")
-        throw std::invalid_argument(fmt::format("{}: sync is \"{}\", expected none or data", spec.subject(), sync));
+        throw std::invalid_argument(fmt::format("{}: sync is {:?}, expected none or data", spec.subject(), sync));
     options.sync = sync == "data" ? segment_sync::data : segment_sync::none;
     options.threads = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(spec.take_count("threads").value_or(options.threads), UINT32_MAX));

@@ -17,7 +17,7 @@ pace pace::parse(std::string_view text)
     try {
         return times(parse_positive("--pace", text));
     } catch (const std::invalid_argument&) {
-        throw std::invalid_argument(fmt::format("--pace \"{}\": expected asap, real or a factor > 0", text));
+        throw std::invalid_argument(fmt::format("--pace {:?}: expected asap, real or a factor > 0", text));
     }
 }
 

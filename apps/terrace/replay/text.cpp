@@ -25,9 +25,9 @@ std::uint64_t parse_count(std::string_view option, std::string_view text, std::u
     if (read_number(text, n) && n >= least && n <= most)
         return n;
     if (most == std::numeric_limits<std::uint64_t>::max())
-        throw std::invalid_argument(fmt::format("{} \"{}\": expected a whole number >= {}", option, text, least));
+        throw std::invalid_argument(fmt::format("{} {:?}: expected a whole number >= {}", option, text, least));
     throw std::invalid_argument(
-        fmt::format("{} \"{}\": expected a whole number from {} to {}", option, text, least, most));
+        fmt::format("{} {:?}: expected a whole number from {} to {}", option, text, least, most));
 }
 
 double parse_positive(std::string_view option, std::string_view text)
@@ -35,7 +35,7 @@ double parse_positive(std::string_view option, std::string_view text)
     double n = 0;
     if (read_number(text, n) && std::isfinite(n) && n > 0)
         return n;
-    throw std::invalid_argument(fmt::format("{} \"{}\": expected a number > 0", option, text));
+    throw std::invalid_argument(fmt::format("{} {:?}: expected a number > 0", option, text));
 }
 
 std::string grouped(std::uint64_t n)

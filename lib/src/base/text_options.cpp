@@ -118,10 +118,10 @@ text_options::text_options(std::string subject, std::string_view query) : subjec
         const auto equals = option.find('=');
         if (equals == std::string_view::npos || equals == 0)
             throw std::invalid_argument(
-                fmt::format("{}: malformed option \"{}\"; expected option=value", subject_, option));
+                fmt::format("{}: malformed option {:?}; expected option=value", subject_, option));
         const auto name = option.substr(0, equals);
         if (!options_.emplace(name, option.substr(equals + 1)).second)
-            throw std::invalid_argument(fmt::format("{}: option {} stands twice; expected it once", subject_, name));
+            throw std::invalid_argument(fmt::format("{}: option {:?} stands twice; expected it once", subject_, name));
     }
 }
 
@@ -137,7 +137,7 @@ std::optional<std::string> text_options::take(const std::string& option)
 
 void text_options::reject(std::string_view option, std::string_view value, std::string_view expected) const
 {
-    throw std::invalid_argument(fmt::format("{}: option {}: \"{}\" is not {}", subject_, option, value, expected));
+    throw std::invalid_argument(fmt::format("{}: option {}: {:?} is not {}", subject_, option, value, expected));
 }
 
 std::optional<std::uint64_t> text_options::take_bytes(const std::string& option)
@@ -179,8 +179,8 @@ void text_options::expect_all_taken() const
         return;
     const auto& unknown = options_.begin()->first;
     if (known_.empty())
-        throw std::invalid_argument(fmt::format("{}: unknown option {}; expected none", subject_, unknown));
-    throw std::invalid_argument(fmt::format("{}: unknown option {}; expected one of {}", subject_, unknown, known_));
+        throw std::invalid_argument(fmt::format("{}: unknown option {:?}; expected none", subject_, unknown));
+    throw std::invalid_argument(fmt::format("{}: unknown option {:?}; expected one of {}", subject_, unknown, known_));
 }
 
 std::uint64_t parse_bytes(std::string_view text)
@@ -188,7 +188,7 @@ std::uint64_t parse_bytes(std::string_view text)
     auto bytes = parse_scaled(text, byte_units);
     if (!bytes)
         throw std::invalid_argument(
-            fmt::format("\"{}\" is not a size; expected a number of bytes such as 4096, 64KiB or 1.5GiB", text));
+            fmt::format("{:?} is not a size; expected a number of bytes such as 4096, 64KiB or 1.5GiB", text));
     return *bytes;
 }
 

@@ -22,7 +22,7 @@ std::string_view query_of(std::string_view text) noexcept
 } // namespace
 
 adapter_spec::adapter_spec(std::string_view text, std::string_view type, std::string_view rest)
-    : text_options{fmt::format("adapter \"{}\"", text), query_of(rest)},
+    : text_options{fmt::format("adapter {:?}", text), query_of(rest)},
       text_{text},
       type_{type},
       place_{rest.substr(0, rest.find('?'))}
@@ -33,14 +33,14 @@ adapter_spec adapter_spec::parse(std::string_view text)
 {
     const auto colon = text.find(':');
     if (colon == std::string_view::npos || !is_type(text.substr(0, colon)))
-        throw std::invalid_argument(fmt::format(
-            "adapter \"{}\": no type; expected type:place?option=value, such as memory: or file:/dir", text));
+        throw std::invalid_argument(
+            fmt::format("adapter {:?}: no type; expected type:place?option=value, such as memory: or file:/dir", text));
     return {text, text.substr(0, colon), text.substr(colon + 1)};
 }
 
 void adapter_spec::reject_place(std::string_view what) const
 {
-    throw std::invalid_argument(fmt::format("{}: place \"{}\": {}", subject(), place_, what));
+    throw std::invalid_argument(fmt::format("{}: place {:?}: {}", subject(), place_, what));
 }
 
 } // namespace terrace

@@ -18,7 +18,7 @@ std::unique_ptr<eviction_policy> eviction_policy::make(std::string_view name, st
     if (name == "none")
         return make_no_eviction();
     throw std::invalid_argument(
-        fmt::format("eviction policy '{}' is unknown; expected lru, s3fifo, isolated_lru or none", name));
+        fmt::format("eviction policy {:?} is unknown; expected lru, s3fifo, isolated_lru or none", name));
 }
 
 } // namespace terrace

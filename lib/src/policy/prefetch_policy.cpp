@@ -41,7 +41,7 @@ std::shared_ptr<const prefetch_policy> prefetch_policy::make(std::string_view na
         return std::make_shared<lowest_index>("default", false);
     if (name == "retain")
         return std::make_shared<lowest_index>("retain", true);
-    throw std::invalid_argument(fmt::format("prefetch policy '{}' is unknown; expected default or retain", name));
+    throw std::invalid_argument(fmt::format("prefetch policy {:?} is unknown; expected default or retain", name));
 }
 
 } // namespace terrace

@@ -153,7 +153,7 @@ std::shared_ptr<store_policy> make_write_budget(write_budget_options options)
 std::shared_ptr<store_policy> store_policy::make(std::string_view text)
 {
     const auto name = text.substr(0, text.find('?'));
-    text_options options{fmt::format("store policy \"{}\"", text), text.substr(name.size())};
+    text_options options{fmt::format("store policy {:?}", text), text.substr(name.size())};
     std::shared_ptr<store_policy> policy;
     if (name == "default" || name == "skip_l1") {
         policy = std::make_shared<store_everything>(name == "default" ? "default" : "skip_l1", name == "default");
@@ -170,7 +170,7 @@ std::shared_ptr<store_policy> store_policy::make(std::string_view text)
         policy = std::make_shared<tiered>();
     } else {
         throw std::invalid_argument(fmt::format(
-            "store policy '{}' is unknown; expected default, skip_l1, second_touch, write_budget or tiered", name));
+            "store policy {:?} is unknown; expected default, skip_l1, second_touch, write_budget or tiered", name));
     }
     options.expect_all_taken();
     return policy;

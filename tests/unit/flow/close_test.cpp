@@ -311,7 +311,7 @@ TEST_CASE("bad configuration is refused with the value and what was expected")
     refused([](config& c) { c.eviction.high_watermark = 1.5; }, "eviction.high_watermark is 1.5");
     refused([](config& c) { c.eviction.low_watermark = 0.99; }, "eviction.low_watermark is 0.99; expected 0 to");
     refused([](config& c) { c.eviction.policy = "mru"; },
-            "'mru' is unknown; expected lru, s3fifo, isolated_lru or none");
+            "\"mru\" is unknown; expected lru, s3fifo, isolated_lru or none");
     refused([](config& c) { c.prefetch = nullptr; }, "prefetch is null");
     refused([](config& c) { c.close_timeout = {}; }, "close_timeout is 0; expected more than 0 ms");
     CHECK_THROWS_WITH_AS((void)prefetch_policy::make("x"), doctest::Contains("expected default or retain"),

@@ -60,11 +60,21 @@ TEST_CASE("adapter_spec: a malformed option is refused, and named")
              row{"m:?=1", "adapter \"m:?=1\": malformed option \"=1\"; expected option=value"},
              row{"m:?a=1&", "adapter \"m:?a=1&\": malformed option \"\"; expected option=value"},
              row{"m:?a=1&&b=2", "adapter \"m:?a=1&&b=2\": malformed option \"\"; expected option=value"},
-             row{"m:?a=1&b=2&a=1", "adapter \"m:?a=1&b=2&a=1\": option a stands twice; expected it once"},
+             row{"m:?a=1&b=2&a=1", "adapter \"m:?a=1&b=2&a=1\": option \"a\" stands twice; expected it once"},
          }) {
         CAPTURE(r.text);
         CHECK_THROWS_WITH_AS((void)adapter_spec::parse(r.text), r.because, std::invalid_argument);
     }
+}
+
+TEST_CASE("adapter_spec: an error shows what cannot be printed")
+{
+    using namespace std::string_view_literals;
+    CHECK_THROWS_WITH_AS((void)adapter_spec::parse("m:?a\0b"sv),
+                         "adapter \"m:?a\\x00b\": malformed option \"a\\x00b\"; expected option=value",
+                         std::invalid_argument);
+    CHECK_THROWS_WITH_AS((void)parse_bytes("1\x1b[2J"), doctest::Contains("\"1\\x1b[2J\" is not a size"),
+                         std::invalid_argument);
 }
 
 TEST_CASE("adapter_spec: an option is taken once, as it was written")
@@ -120,12 +130,12 @@ TEST_CASE("adapter_spec: an option that nobody took is an error which lists thos
     (void)spec.take_bytes("capacity");
     (void)spec.take("speed");
     CHECK_THROWS_WITH_AS(spec.expect_all_taken(),
-                         "adapter \"m:?capacity=1&sped=2\": unknown option sped; expected one of capacity, speed",
+                         "adapter \"m:?capacity=1&sped=2\": unknown option \"sped\"; expected one of capacity, speed",
                          std::invalid_argument);
     (void)spec.take("sped");
     CHECK_NOTHROW(spec.expect_all_taken());
     CHECK_THROWS_WITH_AS((void)adapter_spec::parse("m:?a=b").expect_all_taken(),
-                         "adapter \"m:?a=b\": unknown option a; expected none", std::invalid_argument);
+                         "adapter \"m:?a=b\": unknown option \"a\"; expected none", std::invalid_argument);
     CHECK_NOTHROW(adapter_spec::parse("m:").expect_all_taken());
 }
 

@@ -117,6 +117,6 @@ TEST_CASE("memory adapter: its spec names the policy, and one that there is not 
 {
     CHECK(make_memory_adapter(adapter_spec::parse("memory:?capacity=1KiB&eviction=isolated_lru")) != nullptr);
     CHECK_THROWS_WITH_AS((void)make_memory_adapter(adapter_spec::parse("memory:?eviction=fifo")),
-                         doctest::Contains("'fifo' is unknown; expected lru, s3fifo, isolated_lru or none"),
+                         doctest::Contains("\"fifo\" is unknown; expected lru, s3fifo, isolated_lru or none"),
                          std::invalid_argument);
 }

@@ -110,7 +110,7 @@ std::size_t count(const std::string& names)
 TEST_CASE("eviction policies: one that is unknown is refused with the names of all")
 {
     CHECK_THROWS_WITH_AS(static_cast<void>(eviction_policy::make("fifo")),
-                         "eviction policy 'fifo' is unknown; expected lru, s3fifo, isolated_lru or none",
+                         "eviction policy \"fifo\" is unknown; expected lru, s3fifo, isolated_lru or none",
                          std::invalid_argument);
 }
 

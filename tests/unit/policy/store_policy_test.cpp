@@ -163,10 +163,10 @@ TEST_CASE("store policy: write_budget stores the head of a batch, as far as the 
 TEST_CASE("store policy: a name or an option that does not exist is refused, and what there is named")
 {
     const std::map<std::string, std::string> messages{
-        {"fast", "store policy 'fast' is unknown; expected default, skip_l1, second_touch, write_budget or tiered"},
-        {"default?rate=1", "store policy \"default?rate=1\": unknown option rate; expected none"},
+        {"fast", "store policy \"fast\" is unknown; expected default, skip_l1, second_touch, write_budget or tiered"},
+        {"default?rate=1", "store policy \"default?rate=1\": unknown option \"rate\"; expected none"},
         {"second_touch?histroy=1",
-         "store policy \"second_touch?histroy=1\": unknown option histroy; expected one of history"},
+         "store policy \"second_touch?histroy=1\": unknown option \"histroy\"; expected one of history"},
         {"second_touch?history=0", "store policy second_touch: history is 0 keys; expected at least 1"},
         {"write_budget?rate=0", "store policy write_budget: rate is 0 bytes a second; expected at least 1"},
         {"write_budget?rate=x", "store policy \"write_budget?rate=x\": option rate: \"x\" is not a size; expected a "
