@@ -77,6 +77,10 @@ trace_request parse_line(const std::string& text)
         line = json::parse(text);
     } catch (const json::parse_error& e) {
         throw trace_error(fmt::format("not JSON: syntax error at column {}", e.byte));
+    } catch (const json::out_of_range& e) {
+        const std::string_view what = e.what(); // "... parsing '1e999'"
+        throw trace_error(fmt::format("holds {:.60}, which is beyond a double; expected whole numbers >= 0",
+                                      what.substr(std::min(what.find('\''), what.size()))));
     }
     if (!line.is_object())
         throw trace_error(fmt::format("{} is not a JSON object", shown(line)));

@@ -66,6 +66,8 @@ TEST_CASE("trace: a malformed line is named with its number and what was wrong w
     const std::string deep = std::string(1'000'000, '[') + std::string(1'000'000, ']'); // showing it would take a stack
     CHECK(complaint(deep) == at + "[...] is not a JSON object");
     CHECK(complaint(R"({"timestamp": )" + deep + "}") == at + "\"timestamp\" is [...], expected a whole number >= 0");
+    CHECK(complaint(line("timestamp", "1e999")) ==
+          at + "holds '1e999', which is beyond a double; expected whole numbers >= 0");
     CHECK(complaint("{}") == at + "\"timestamp\" is missing");
     CHECK(complaint(line("timestamp", "-1")) == at + "\"timestamp\" is -1, expected a whole number >= 0");
     CHECK(complaint(line("input_length", "\"900\"")) ==
