@@ -53,6 +53,7 @@ public:
             std::rethrow_exception(outcome_->error);
         return std::move(*outcome_->value);
     }
+    [[nodiscard]] bool failed() const { return outcome_->done && outcome_->error; }
     [[nodiscard]] bool was_aborted() const;
 
 private:
@@ -99,6 +100,7 @@ public:
     ~world();
 
     asio::io_context io{1};
+    asio::any_io_executor caller = io.get_executor(); ///< what coroutines are started on
     std::shared_ptr<manual_clock> time = std::make_shared<manual_clock>();
     std::vector<std::shared_ptr<scripted_adapter::script>> adapters;
     scripted_adapter::script& l2; ///< the first of them
@@ -125,19 +127,28 @@ public:
     /// The same after moving time.
     void pass(nanoseconds duration);
 
-    /// Starts a coroutine, runs what is ready.
+    /// Starts a coroutine, which runs to where it first waits.
     template <class T>
-    started<T> start(asio::awaitable<T> work)
+    started<T> launch(asio::awaitable<T> work)
     {
         auto o = std::make_shared<typename started<T>::outcome>();
-        asio::co_spawn(io, std::move(work),
+        asio::co_spawn(caller, std::move(work),
                        asio::bind_cancellation_slot(o->cancel.slot(), [o](std::exception_ptr error, T value) {
                            o->done = true;
                            o->error = error;
                            o->value.emplace(std::move(value));
                        }));
-        settle();
         return started<T>{std::move(o)};
+    }
+    started<bool> launch(asio::awaitable<void> work) { return launch(with_value(std::move(work))); }
+
+    /// Starts a coroutine, runs what is ready.
+    template <class T>
+    started<T> start(asio::awaitable<T> work)
+    {
+        auto running = launch(std::move(work));
+        settle();
+        return running;
     }
     started<bool> start(asio::awaitable<void> work) { return start(with_value(std::move(work))); }
 
