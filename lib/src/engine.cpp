@@ -3,8 +3,10 @@
 #include "base/batch.hpp"
 
 #include <bit>
+#include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <fmt/format.h>
 #include <random>
 #include <stdexcept>
@@ -127,7 +129,10 @@ struct closing {
 asio::awaitable<void> close_when_idle(std::shared_ptr<adapter_slot> slot, std::shared_ptr<closing> result)
 {
     try {
+        // close() asks what hangs to stop. Who only waits for it to stop goes on waiting, or the adapter stays open.
+        co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation{});
         co_await slot->idle();
+        co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation{});
         slot->closed = true;
         co_await slot->adapter().close();
     } catch (...) {
@@ -265,6 +270,7 @@ adapter_id engine::add_adapter(std::unique_ptr<l2_adapter> adapter, adapter_opti
 
 asio::awaitable<void> engine::remove_adapter(adapter_id id)
 {
+    throw_if_closed(); // close() closes all that are left
     auto slot = context.adapters.take(id);
     if (slot == nullptr)
         throw boost::system::system_error{errc::unknown_adapter,
@@ -325,10 +331,10 @@ asio::awaitable<void> engine::shut_down()
     refusing_ = true;
     context.stop();
     stores.stop();
-    const bool idle = co_await context.idle(context.clock->now() + close_timeout_);
+    bool idle = co_await context.idle(context.clock->now() + close_timeout_);
     if (!idle) {
         context.tasks.cancel_all(); // what did not end by itself is asked to
-        (void)co_await context.idle(context.clock->now() + close_timeout_);
+        idle = co_await context.idle(context.clock->now() + close_timeout_);
     }
     ledger.release_all();
     pins.unpin_all();
@@ -336,7 +342,10 @@ asio::awaitable<void> engine::shut_down()
     context.l1->close();
     stores.stop(); // what was committed meanwhile
     adapter_list quiet;
+    const auto timed_out = [] { return std::make_exception_ptr(boost::system::system_error{errc::close_timed_out}); };
     std::exception_ptr error;
+    if (!idle) // be it with an adapter that has been removed
+        error = timed_out();
     auto later = std::make_shared<closing>(context.executor, 0);
     const auto adapters = context.adapters.snapshot();
     for (const auto& slot : *adapters) {
@@ -345,7 +354,7 @@ asio::awaitable<void> engine::shut_down()
             continue;
         }
         // It still works with our memory, and is closed once it does not.
-        error = std::make_exception_ptr(boost::system::system_error{errc::close_timed_out});
+        error = timed_out();
         context.spawn([&](task_scope::task&) { return close_when_idle(slot, later); });
     }
     try {

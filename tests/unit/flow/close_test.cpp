@@ -170,6 +170,25 @@ TEST_CASE("close: an adapter that never ends is given up on, and keeps its buffe
     CHECK(w.l1().staged_objects == 0);
 }
 
+TEST_CASE("close: an adapter that was being removed is closed once it does not work with our memory any more")
+{
+    world w;
+    w.put("a");
+    w.l2.loads.shut();
+    auto hits = w.start(w.prefetch("a"));
+    auto removed = w.start(w.manager.remove_adapter(w.ids[0]));
+    w.pass(config{}.close_timeout);
+    CHECK(threw(removed, errc::close_timed_out));
+    auto closing = w.start(w.manager.close());
+    w.pass(config{}.close_timeout);
+    w.pass(config{}.close_timeout);
+    CHECK(threw(closing, errc::close_timed_out));
+    CHECK_FALSE(w.l2.closed);
+    w.l2.loads.open();
+    w.settle();
+    CHECK(w.l2.close_calls == 1);
+}
+
 TEST_CASE("close: who gives up waiting for it does not stop it")
 {
     world w;
@@ -392,6 +411,8 @@ TEST_CASE("close: however often it is called, each adapter is closed once")
     CHECK(first.take());
     CHECK(second.take());
     w.run(w.manager.close());
+    auto removed = w.start(w.manager.remove_adapter(w.ids[0]));
+    CHECK(threw(removed, errc::closed));
     CHECK(w.l2.close_calls == 1);
 }
 
