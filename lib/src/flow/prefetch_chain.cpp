@@ -149,7 +149,7 @@ private:
 asio::awaitable<void> prefetch_chain::drive(prefetch_run& run, goal until, observer* seen_by)
 {
     if (run.pins.present().all()) {
-        run.usable = run.pins.present();
+        run.usable = run.trimmed(run.pins.present()); // a window needs its last chunks only
         run.looked_up = true;
         if (seen_by != nullptr)
             seen_by->looked_up(run.what->shape.chunks());

@@ -48,6 +48,22 @@ TEST_CASE("groups: a windowed group loads its trailing window only")
     w.close();
 }
 
+TEST_CASE("groups: a ticket counts what its load will give, of a window as of L2")
+{
+    world w{{.l1_objects = 16}};
+    w.write("f0 f1 f2 s0 s1 s2");
+    std::vector<key_group> request{group("f", 3), group("s", 3)};
+    request[1].set_window_chunks(1);
+    auto ticket = w.run(w.manager.lookup(prefetch_request{request}));
+    CHECK(ticket.hits() == 4);
+    CHECK(ticket.prefix_hits() == 3);
+    const bitmap found = ticket.found();
+    auto hits = w.run(ticket.load());
+    CHECK(hits.found == found);
+    hits.lease = {};
+    w.close();
+}
+
 TEST_CASE("groups: a window that cannot be filled shortens the prefix to one where it can")
 {
     world w{{.l1_objects = 16}};
