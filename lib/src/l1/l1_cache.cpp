@@ -712,13 +712,16 @@ bitmap l1_cache::protect(std::span<const object_key> keys, std::uint64_t limit_b
 
 void l1_cache::unprotect(std::span<const object_key> keys)
 {
+    bool overdue = false;
     {
         std::scoped_lock guard{mutex_};
         for (std::size_t i = keys.size(); i-- > 0;) // a chain's tail first
             if (l1_entry* entry = find(keys[i]); entry != nullptr && entry->pinned)
                 drop_pin(*entry);
+        overdue = note_overdue();
     }
     tell_room();
+    tell_overdue(overdue);
 }
 
 // ---- removing --------------------------------------------------------------------------------------------------
@@ -743,7 +746,7 @@ void l1_cache::erase_held(const read_lease& held, const bitmap& which)
     std::scoped_lock guard{mutex_};
     which.for_each_set([&](std::size_t i) {
         l1_entry* entry = held.held_.at(i);
-        if (entry->index_hook.is_linked()) // else it was erased or replaced
+        if (entry->index_hook.is_linked() && !entry->pinned) // else it was erased or replaced, or is to stay
             hide(*entry);
     });
 }

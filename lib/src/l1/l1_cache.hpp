@@ -195,7 +195,7 @@ public:
     void unprotect(std::span<const object_key> keys);
 
     bitmap erase(std::span<const object_key> keys);
-    /// Erases what `held` has of these objects, unless they have been replaced meanwhile.
+    /// Erases what `held` has of these objects, unless they have been replaced meanwhile or are protected.
     void erase_held(const read_lease& held, const bitmap& which);
     std::size_t clear(clear_mode mode);
 

@@ -146,6 +146,17 @@ TEST_CASE("eviction: a tenant keeps no more than its quota, room or not")
         w.settle();
         CHECK(w.l1().resident_objects == 1);
     }
+    SUBCASE("what was pinned goes when its time is up")
+    {
+        w.write("a@x b@x c@x");
+        CHECK(w.manager.pin(keys("a@x b@x c@x"), w.time->now() + std::chrono::seconds{1}).all());
+        w.write("d@x e@x");
+        quotas->set("x", 2 * object_bytes);
+        w.settle();
+        CHECK(w.l1().resident_objects == 6);
+        w.pass(std::chrono::seconds{1});
+        CHECK(w.l1().resident_objects == 3);
+    }
     SUBCASE("lowered under use, the difference goes at once, and the rest when it is released")
     {
         w.write("a@x b@x c@x");

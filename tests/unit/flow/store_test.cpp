@@ -171,6 +171,17 @@ TEST_CASE("store: under skip_l1 what is stored leaves L1")
         CHECK(w.resident("a"));
         CHECK_FALSE(w.resident("b"));
     }
+    SUBCASE("unless it is pinned")
+    {
+        w.adapters[1]->stores.shut();
+        w.write("a b");
+        CHECK(w.manager.pin(keys("a"), w.time->now() + 1s).all());
+        w.adapters[1]->stores.open();
+        w.settle();
+        CHECK(w.resident("a"));
+        CHECK_FALSE(w.resident("b"));
+        w.pass(1s);
+    }
     SUBCASE("read meanwhile, it goes with its reader")
     {
         w.adapters[0]->stores.shut();
