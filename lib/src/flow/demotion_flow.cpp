@@ -127,7 +127,7 @@ asio::awaitable<std::vector<stored_object>> demotion_flow::lock_victims(slot_ptr
 {
     std::vector<stored_object> victims;
     auto permit = from->lookup_breaker.try_begin(context_.clock->now());
-    if (!permit)
+    if (!permit || from->closed)
         co_return victims;
     const auto timeout = from->options().lookup_timeout;
     adapter_call asking{from, &adapter_slot::lookups, std::move(*permit), *context_.clock, timeout, me};
