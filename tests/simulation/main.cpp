@@ -1,6 +1,7 @@
-// terrace_simulation [--seeds N] [--first SEED] [--operations N] [--jobs N] [--tell]
+// terrace_simulation [--seeds N] [--first SEED] [--operations N] [--jobs N] [--no-shrinking] [--tell]
 //
-// Runs one world for each seed, each in its turn, on several processes. What fails is run again, shrunk, and told.
+// Runs one world for each seed, each in its turn, on several processes. What fails is run again, shrunk, and told. A
+// world that takes more than a minute ends its process, and has failed.
 
 #include "simulation/simulation.hpp"
 
@@ -24,8 +25,11 @@ struct arguments {
     std::uint64_t first = 1;
     std::size_t operations = 200;
     std::size_t jobs = std::max(1U, std::thread::hardware_concurrency());
+    bool shrinks = true;
     bool tell = false;
 };
+
+constexpr unsigned longest_world = 60; // seconds
 
 /// Runs in a child, so that a broken assertion ends only that. False: it failed.
 bool holds(const run_options& options, bool quiet)
@@ -35,6 +39,7 @@ bool holds(const run_options& options, bool quiet)
     if (child == 0) {
         if (quiet && std::freopen("/dev/null", "w", stderr) == nullptr)
             ::_exit(3);
+        ::alarm(longest_world);
         const auto first = simulate(options);
         if (!first.failure.empty())
             fmt::print(stderr, "seed {}: {}\n", options.seed, first.failure);
@@ -71,6 +76,7 @@ int run_seeds(const arguments& args, std::size_t job)
         options.operations = args.operations;
         fmt::print("{}\n", options.seed); // for the parent, in case this process dies of it
         std::fflush(stdout);
+        ::alarm(longest_world);
         const auto result = simulate(options);
         handlers += result.handlers;
         checks += result.checks;
@@ -140,7 +146,7 @@ int run_all(const arguments& args)
         run_options options;
         options.seed = last;
         options.operations = args.operations;
-        const std::size_t least = shrink(options);
+        const std::size_t least = args.shrinks ? shrink(options) : args.operations;
         fmt::print(stderr, "again, and told: terrace_simulation --first {} --seeds 1 --operations {} --tell\n", last,
                    least);
     }
@@ -160,6 +166,7 @@ int main(int argc, char** argv)
     app.add_option("--first", args.first, "the first of them")->capture_default_str();
     app.add_option("--operations", args.operations, "of the clients of each world")->capture_default_str();
     app.add_option("--jobs", args.jobs, "processes")->check(CLI::Range(1, 1024))->capture_default_str();
+    app.add_flag("!--no-shrinking", args.shrinks, "do not look for the fewest operations that fail");
     app.add_flag("--tell", args.tell, "print what happens; for one seed");
     CLI11_PARSE(app, argc, argv);
     if (!args.tell)

@@ -2,10 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
-#include <set>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include <terrace/memory_layout.hpp>
@@ -14,25 +13,44 @@
 
 namespace terrace::simulation {
 
-/// What should be there: which versions of which object were ever committed. An object's bytes say whose and which
-/// version they are, from the first to the last, so that anything else a reader could see is recognised.
+/// What should be there: which versions of which object were ever committed, and under which layout. An object's bytes
+/// say whose and which version they are, from the first to the last, so that anything else a reader could see is
+/// recognised.
 class truth {
 public:
-    /// Objects 0 to 15 have one layout, 16 to 31 another, and so on.
-    [[nodiscard]] static object_key key(std::uint32_t n);
-    [[nodiscard]] static memory_layout layout(std::uint32_t n);
+    /// Objects 0 to 15 and 16 to 31 are two groups of one prompt, of 1024 and 600 bytes. Each of 32 to 47 differs from
+    /// one of the first sixteen in its salt, its model, its rank or its group alone.
+    static constexpr std::uint32_t objects = 48;
+    static constexpr std::uint32_t objects_of_a_kind = 16;
+    [[nodiscard]] static const object_key& key(std::uint32_t n);
+    [[nodiscard]] static std::vector<object_key> keys(const std::vector<std::uint32_t>& numbers);
+    [[nodiscard]] static std::uint32_t number(const object_key& key);
+    /// What requests ask for.
+    [[nodiscard]] static const memory_layout& layout(std::uint32_t n);
+    /// Of as many bytes, and another one all the same.
+    [[nodiscard]] static const memory_layout& other_layout(std::uint32_t n);
 
     [[nodiscard]] std::uint64_t new_version() { return ++last_version_; }
     static void fill(std::uint32_t n, std::uint64_t version, std::span<std::byte> bytes);
-    void committed(std::uint32_t n, std::uint64_t version) { versions_[n].insert(version); }
+    [[nodiscard]] static std::uint64_t version(std::span<const std::byte> bytes);
+    void committed(std::uint32_t n, std::uint64_t version, const memory_layout& layout)
+    {
+        committed_.emplace(version, commit{n, layout.fingerprint()});
+    }
 
     /// What is wrong with an object as a reader sees it; empty: nothing.
-    [[nodiscard]] std::string problem(const object_key& key, std::span<const std::byte> bytes) const;
+    /// layout  that it was asked for under; null: any
+    [[nodiscard]] std::string problem(const object_key& key, std::span<const std::byte> bytes,
+                                      const memory_layout* layout = nullptr) const;
     [[nodiscard]] std::string problem(const read_lease& lease) const;
 
 private:
     std::uint64_t last_version_ = 0;
-    std::map<std::uint32_t, std::set<std::uint64_t>> versions_;
+    struct commit {
+        std::uint32_t n = 0;
+        std::uint64_t fingerprint = 0; // of its layout
+    };
+    std::unordered_map<std::uint64_t, commit> committed_; // by version
 };
 
 } // namespace terrace::simulation
