@@ -21,7 +21,7 @@ std::optional<io::transfer> load_batch::begin(std::size_t i)
     std::span<std::byte> body;
     if (p.direct)
         body = item.bytes;
-    return io::transfer::read(p.hold->file(), p.hold->where().offset, p.memory.bytes(), body);
+    return p.hold->segment().read(p.hold->where().offset, p.memory.bytes(), body);
 }
 
 void load_batch::end(std::size_t i, const io::transfer& done)
@@ -56,7 +56,7 @@ bool load_batch::is_right(std::size_t i) const
     const part& p = parts_[i];
     record_header header;
     header.kind = record_kind::object;
-    header.life = p.hold->life();
+    header.life = p.hold->segment().life;
     header.offset = p.hold->where().offset;
     header.sequence = p.hold->where().sequence;
     header.fingerprint = item.layout.fingerprint();

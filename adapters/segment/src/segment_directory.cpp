@@ -12,6 +12,8 @@
 
 #include <terrace/io/transfer.hpp>
 
+#include "segment_format.hpp"
+
 namespace terrace::segment {
 
 using boost::system::error_code;
@@ -27,15 +29,6 @@ constexpr std::string_view segment_prefix = "segment-";
 std::string name_of(std::uint32_t number)
 {
     return fmt::format("{}{:06}", segment_prefix, number);
-}
-
-std::optional<std::uint32_t> number_of(const std::string& name)
-{
-    if (!name.starts_with(segment_prefix))
-        return std::nullopt;
-    std::uint32_t number = 0;
-    (void)std::from_chars(name.data() + segment_prefix.size(), name.data() + name.size(), number);
-    return number != 0 && name_of(number) == name ? std::optional{number} : std::nullopt;
 }
 
 unique_fd open_at(int at, const std::string& name, int flags)
@@ -71,17 +64,43 @@ error_code take_room(const unique_fd& file, std::uint64_t bytes)
     return {};
 }
 
+result<std::uint64_t> file_bytes(const unique_fd& file)
+{
+    struct stat s;
+    if (::fstat(file.get(), &s) != 0)
+        return last_error();
+    return static_cast<std::uint64_t>(s.st_size);
+}
+
 } // namespace
 
-segment_directory::segment_directory(std::filesystem::path path) : path_{std::move(path)}
+std::optional<std::uint32_t> segment_number_of(const std::string& name)
+{
+    if (!name.starts_with(segment_prefix))
+        return std::nullopt;
+    std::uint32_t number = 0;
+    (void)std::from_chars(name.data() + segment_prefix.size(), name.data() + name.size(), number);
+    return number != 0 && name_of(number) == name ? std::optional{number} : std::nullopt;
+}
+
+segment_directory::segment_directory(std::filesystem::path path, segment_access access)
+    : path_{std::move(path)},
+      access_{access}
 {
     std::error_code failed;
-    std::filesystem::create_directories(path_, failed);
+    if (access_ == segment_access::own)
+        std::filesystem::create_directories(path_, failed);
     if (failed)
         fail(failed, "make", {});
     root_ = open_at(AT_FDCWD, path_.string(), O_RDONLY | O_DIRECTORY);
     if (!root_.is_open())
         fail(last_error(), "open", {});
+    if (access_ == segment_access::own)
+        lock();
+}
+
+void segment_directory::lock()
+{
     lock_ = open_at(root_.get(), "lock", O_RDWR | O_CREAT);
     if (!lock_.is_open())
         fail(last_error(), "open", "lock");
@@ -100,7 +119,7 @@ std::vector<std::uint32_t> segment_directory::numbers() const
     for (std::filesystem::directory_iterator at{path_, failed}, end; !failed && at != end; at.increment(failed)) {
         std::error_code ignored; // then it is none
         if (at->symlink_status(ignored).type() == std::filesystem::file_type::regular)
-            if (const auto number = number_of(at->path().filename().string()))
+            if (const auto number = segment_number_of(at->path().filename().string()))
                 found.push_back(*number);
     }
     if (failed)
@@ -109,24 +128,34 @@ std::vector<std::uint32_t> segment_directory::numbers() const
     return found;
 }
 
-result<unique_fd> segment_directory::open(std::uint32_t number) const
+result<segment_file> segment_directory::open(std::uint32_t number) const
 {
-    unique_fd file = open_direct(root_.get(), name_of(number), O_RDWR | O_NOFOLLOW | O_NONBLOCK);
-    if (!file.is_open())
+    const int mode = access_ == segment_access::own ? O_RDWR : O_RDONLY;
+    segment_file segment;
+    segment.number = number;
+    segment.file = open_direct(root_.get(), name_of(number), mode | O_NOFOLLOW | O_NONBLOCK);
+    if (!segment.file.is_open())
         return last_error();
-    return file;
+    const result<std::uint64_t> bytes = file_bytes(segment.file);
+    if (!bytes)
+        return bytes.error();
+    segment.bytes = *bytes / block_bytes * block_bytes;
+    return segment;
 }
 
-result<unique_fd> segment_directory::create(std::uint32_t number, std::uint64_t bytes) const
+result<segment_file> segment_directory::create(std::uint32_t number, std::uint64_t bytes) const
 {
-    unique_fd file = open_direct(root_.get(), name_of(number), O_RDWR | O_CREAT | O_EXCL);
-    if (!file.is_open())
+    segment_file segment;
+    segment.number = number;
+    segment.bytes = bytes;
+    segment.file = open_direct(root_.get(), name_of(number), O_RDWR | O_CREAT | O_EXCL);
+    if (!segment.file.is_open())
         return last_error();
-    error_code failed = take_room(file, bytes);
+    error_code failed = take_room(segment.file, bytes);
     if (!failed)
         failed = sync_directory(root_); // once for many records, so whatever segment_sync says
     if (!failed)
-        return file;
+        return segment;
     (void)remove(number);
     return failed;
 }
@@ -186,14 +215,6 @@ void segment_directory::close() noexcept
 void segment_directory::fail(error_code why, const char* what, const std::string& where) const
 {
     throw std::system_error(why, fmt::format("segment adapter: cannot {} {}", what, (path_ / where).string()));
-}
-
-result<std::uint64_t> file_bytes(const unique_fd& file)
-{
-    struct stat s;
-    if (::fstat(file.get(), &s) != 0)
-        return last_error();
-    return static_cast<std::uint64_t>(s.st_size);
 }
 
 } // namespace terrace::segment

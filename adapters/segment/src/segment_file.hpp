@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
+#include <terrace/io/transfer.hpp>
 #include <terrace/io/unique_fd.hpp>
 
 namespace terrace::segment {
@@ -27,6 +29,18 @@ struct segment_file {
     std::uint64_t order = 0;   ///< 0: never filled
     std::uint64_t end = 0;     ///< of an open one: where the next record goes; 0: it has no header yet
     std::uint32_t readers = 0; ///< loads that read in it: not to be filled again before they have ended
+
+    /// Transfers at a place in the segment.
+    [[nodiscard]] io::transfer read(std::uint64_t offset, std::span<std::byte> head,
+                                    std::span<std::byte> body = {}) const noexcept
+    {
+        return io::transfer::read(file.get(), offset, head, body);
+    }
+    [[nodiscard]] io::transfer write(std::uint64_t offset, std::span<const std::byte> head,
+                                     std::span<const std::byte> body = {}) const noexcept
+    {
+        return io::transfer::write(file.get(), offset, head, body);
+    }
 };
 
 } // namespace terrace::segment

@@ -35,7 +35,7 @@ read_hold::~read_hold()
 segment_log::segment_log(log_options options) : options_{std::move(options)}, directory_{options_.directory}
 {
     recovered found = recover(directory_, options_.threads);
-    corrupt_objects_ = found.damaged;
+    corrupt_objects_ = found.damaged.size();
     last_sequence_ = found.last_sequence;
     last_order_ = found.last_order;
     for (segment_file& segment : found.segments) {
@@ -44,12 +44,7 @@ segment_log::segment_log(log_options options) : options_{std::move(options)}, di
         if (at->second.state == segment_state::open)
             filling_ = &at->second;
     }
-    for (const found_record& r : found.records) {
-        if (r.kind == record_kind::object)
-            index_.put(r.key, r.where);
-        else
-            index_.erase_older(r.key, r.where.sequence);
-    }
+    put(found.records, index_);
     trim();
 }
 
@@ -295,21 +290,15 @@ void segment_log::free_dead()
 
 result<segment_file*> segment_log::grow()
 {
-    std::uint32_t number = 1;
-    result<io::unique_fd> file = make_error_code(boost::system::errc::file_exists);
-    for (; !file && file.error() == boost::system::errc::file_exists; ++number)
+    result<segment_file> made = make_error_code(boost::system::errc::file_exists);
+    for (std::uint32_t number = 1; !made && made.error() == boost::system::errc::file_exists; ++number)
         if (!segments_.contains(number)) // a directory may have the name
-            file = directory_.create(number, options_.segment_bytes);
-    --number;
-    if (!file)
-        return file.error();
+            made = directory_.create(number, options_.segment_bytes);
+    if (!made)
+        return made.error();
     const std::lock_guard lock{mutex_};
-    segment_bytes_in_all_ += options_.segment_bytes;
-    segment_file& segment = segments_[number];
-    segment.number = number;
-    segment.file = std::move(*file);
-    segment.bytes = options_.segment_bytes;
-    return &segment;
+    segment_bytes_in_all_ += made->bytes;
+    return &segments_.emplace(made->number, std::move(*made)).first->second;
 }
 
 void segment_log::remove(segment_file& segment)

@@ -50,8 +50,7 @@ public:
     read_hold& operator=(read_hold&&) = delete;
     ~read_hold();
 
-    [[nodiscard]] int file() const noexcept { return segment_->file.get(); }
-    [[nodiscard]] std::uint64_t life() const noexcept { return segment_->life; }
+    [[nodiscard]] const segment_file& segment() const noexcept { return *segment_; }
     [[nodiscard]] const record& where() const noexcept { return where_; }
 
 private:

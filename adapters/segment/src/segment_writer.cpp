@@ -256,9 +256,8 @@ asio::awaitable<bool> segment_writer::copy(segment_file& from, std::span<const i
     std::vector<io::transfer> reads;
     for (const indexed& object : objects) {
         buffers.emplace_back(object.where.bytes());
-        reads.push_back(io::transfer::read(from.file.get(), object.where.offset,
-                                           buffers.back().bytes().first(block_bytes),
-                                           buffers.back().bytes().subspan(block_bytes)));
+        const auto memory = buffers.back().bytes();
+        reads.push_back(from.read(object.where.offset, memory.first(block_bytes), memory.subspan(block_bytes)));
     }
     co_await disk_.run(reads);
 

@@ -105,7 +105,7 @@ std::vector<io::transfer> write_group::lay_out(aligned_buffer& staging) const
     std::uint64_t at = begin_;
     const auto write = [&](std::span<const std::byte> direct) {
         const auto head = staged.take();
-        writes.push_back(io::transfer::write(segment_.file.get(), at, head, direct));
+        writes.push_back(segment_.write(at, head, direct));
         at += head.size() + direct.size();
     };
 

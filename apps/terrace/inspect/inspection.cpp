@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include <terrace/file_inspection.hpp>
+#include <terrace/segment_inspection.hpp>
 #include <terrace/text_options.hpp>
 
 namespace terrace::apps {
@@ -20,6 +21,7 @@ struct store_kind {
 /// A new kind of store takes one line here.
 constexpr std::array kinds{
     store_kind{"file", &is_file_store, &inspect_file_store},
+    store_kind{"segment", &is_segment_store, &inspect_segment_store},
 };
 
 } // namespace

@@ -11,7 +11,7 @@ namespace terrace::apps {
 
 /// What an inspection found in all.
 struct inspection_summary {
-    std::string store; ///< the kind of store: "file", ...
+    std::string store; ///< the kind of store: "file", "segment", ...
     std::uint64_t objects = 0;
     std::uint64_t payload_bytes = 0;
     std::uint64_t damaged_objects = 0;

@@ -1,0 +1,109 @@
+#include <terrace/segment_inspection.hpp>
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <map>
+#include <optional>
+#include <thread>
+
+#include "recovery.hpp"
+#include "segment_directory.hpp"
+#include "segment_index.hpp"
+
+namespace terrace {
+
+namespace {
+
+namespace fs = std::filesystem;
+using segment::damaged_place;
+using segment::found_record;
+using segment::indexed;
+using segment::record;
+using segment::recovered;
+using segment::segment_access;
+using segment::segment_directory;
+using segment::segment_file;
+
+/// What is found in one segment, by place.
+using findings = std::multimap<std::uint64_t, inspected_object>;
+
+inspected_object object_at(const record& where, const object_key& key, std::string problem)
+{
+    inspected_object object;
+    object.key = key;
+    object.payload_bytes = where.payload_bytes;
+    object.fingerprint = where.fingerprint;
+    object.problem = std::move(problem);
+    return object;
+}
+
+/// Whether its owner has filled the segment again since it was opened here.
+bool is_in_another_life(const segment_directory& directory, const segment_file& file)
+{
+    result<segment_file> now = directory.open(file.number);
+    std::vector<damaged_place> ignored;
+    if (now)
+        segment::identify(*now, ignored);
+    return !now || (now->life != 0 && now->life != file.life);
+}
+
+findings verify(const segment_directory& directory, const segment_file& file, std::span<const indexed> objects)
+{
+    findings found;
+    for (const indexed& object : objects) {
+        std::string problem = segment::problem_of(file, object.key, object.where);
+        if (!problem.empty() && is_in_another_life(directory, file))
+            break; // all of this was evicted
+        found.emplace(object.where.offset, object_at(object.where, object.key, std::move(problem)));
+    }
+    return found;
+}
+
+void add_damage(const recovered& contents, std::uint32_t number, findings& to)
+{
+    for (const found_record& torn : contents.torn)
+        if (torn.where.segment == number)
+            to.emplace(
+                torn.where.offset,
+                object_at(torn.where, torn.key, "its payload is not whole: it is being written, or a crash tore it"));
+    for (const damaged_place& place : contents.damaged) {
+        if (place.segment != number)
+            continue;
+        inspected_object damaged;
+        damaged.problem = place.offset == 0 ? "the segment's header is damaged, of another version, or not one"
+                                            : fmt::format("no record where one should be, in {} bytes", place.bytes);
+        to.emplace(place.offset, std::move(damaged));
+    }
+}
+
+} // namespace
+
+bool is_segment_store(const fs::path& path)
+{
+    std::error_code none;
+    if (!fs::is_directory(path, none))
+        return fs::is_regular_file(path, none) && segment::segment_number_of(path.filename().string()).has_value();
+    return !segment_directory{path, segment_access::look}.numbers().empty();
+}
+
+void inspect_segment_store(const fs::path& path, const inspection_report& report)
+{
+    const bool is_all = fs::is_directory(path);
+    const segment_directory directory{is_all ? path : fs::absolute(path).parent_path(), segment_access::look};
+    const auto only = is_all ? std::nullopt : segment::segment_number_of(path.filename().string());
+    const recovered contents = segment::read_contents(directory, std::max(1U, std::thread::hardware_concurrency()));
+    segment::segment_index index;
+    segment::put(contents.records, index);
+    for (const segment_file& file : contents.segments) {
+        if (only && file.number != *only)
+            continue;
+        findings found = verify(directory, file, index.in_segment(file.number));
+        add_damage(contents, file.number, found);
+        for (auto& [offset, object] : found) {
+            object.where = fmt::format("{} at {}", directory.path_of(file.number), offset);
+            report(object);
+        }
+    }
+}
+
+} // namespace terrace

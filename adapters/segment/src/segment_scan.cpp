@@ -1,0 +1,128 @@
+#include "segment_scan.hpp"
+
+#include <algorithm>
+#include <optional>
+
+#include "aligned_buffer.hpp"
+
+namespace terrace::segment {
+
+namespace {
+
+/// How much is read ahead where headers lie close together, or where one is looked for.
+constexpr std::uint64_t window_bytes = 256 * 1024;
+
+/// Reads blocks of a segment one after the other.
+class block_reader {
+public:
+    explicit block_reader(const segment_file& segment) : segment_{segment} {}
+
+    /// Reads `ahead` bytes as well. Null: past the end, or it cannot be read.
+    const std::byte* read(std::uint64_t offset, std::uint64_t ahead)
+    {
+        if (offset < begin_ || offset + block_bytes > begin_ + bytes_) {
+            begin_ = offset;
+            io::transfer part = segment_.read(offset, window_.bytes().first(ahead));
+            part.perform();
+            bytes_ = part.bytes();
+            if (bytes_ < block_bytes)
+                return nullptr;
+        }
+        return window_.bytes().data() + (offset - begin_);
+    }
+
+private:
+    const segment_file& segment_;
+    aligned_buffer window_{window_bytes};
+    std::uint64_t begin_ = 0;
+    std::uint64_t bytes_ = 0;
+};
+
+/// Whether the record at this place is one of this segment's, in its present life.
+bool belongs(const record_header& header, const segment_file& segment, std::uint64_t offset)
+{
+    return header.life == segment.life && header.offset == offset &&
+           header.payload_bytes <= segment.bytes - offset - block_bytes;
+}
+
+bool payload_is_whole(const segment_file& segment, const record_header& header)
+{
+    const aligned_buffer payload{header.payload_bytes};
+    io::transfer all = segment.read(header.offset + block_bytes, payload.bytes());
+    all.perform();
+    return all.bytes() >= header.payload_bytes &&
+           checksum(payload.bytes().first(header.payload_bytes)) == header.payload_checksum;
+}
+
+} // namespace
+
+segment_contents scan(const segment_file& segment)
+{
+    segment_contents contents;
+    block_reader reader{segment};
+    bool sealed = false;
+    std::uint64_t lost = 0; // where a header should be, and is none; 0: there is one
+    std::uint64_t ahead = window_bytes;
+    std::vector<record_header> headers;
+    for (std::uint64_t offset = block_bytes; offset + block_bytes <= segment.bytes && !sealed;) {
+        const std::byte* at = reader.read(offset, ahead);
+        auto header = at != nullptr ? parse_record_header(block_view{at, block_bytes}) : std::nullopt;
+        if (!header || !belongs(*header, segment, offset)) {
+            lost = lost != 0 ? lost : offset;
+            ahead = window_bytes;
+            offset += block_bytes;
+            continue;
+        }
+        if (lost != 0)
+            contents.damaged.push_back({segment.number, lost, offset - lost});
+        lost = 0;
+        sealed = header->kind == record_kind::end;
+        offset += record_bytes(header->payload_bytes);
+        ahead = header->payload_bytes < window_bytes / 4 ? window_bytes : block_bytes;
+        contents.last_sequence = std::max(contents.last_sequence, header->sequence);
+        if (!sealed)
+            headers.push_back(std::move(*header));
+    }
+    for (const record_header& header : headers) {
+        const bool torn = !sealed && header.kind == record_kind::object && !payload_is_whole(segment, header);
+        const record where{segment.number, header.offset, header.payload_bytes, header.fingerprint, header.sequence};
+        for (const object_key& key : header.keys)
+            (torn ? contents.torn : contents.records).push_back({header.kind, key, where});
+    }
+    return contents;
+}
+
+void identify(segment_file& segment, std::vector<damaged_place>& damaged)
+{
+    block_reader reader{segment};
+    const std::byte* first = reader.read(0, block_bytes);
+    if (first == nullptr)
+        return;
+    const block_view block{first, block_bytes};
+    const auto header = parse_segment_header(block);
+    if (header && header->number == segment.number) {
+        segment.state = segment_state::sealed;
+        segment.life = header->life;
+        segment.order = header->order;
+    } else if (std::ranges::any_of(block, [](std::byte b) { return b != std::byte{0}; })) {
+        damaged.push_back({segment.number, 0, block_bytes}); // a new one is all zeros
+    }
+}
+
+std::string problem_of(const segment_file& segment, const object_key& key, const record& where)
+{
+    block_reader reader{segment};
+    const std::byte* at = reader.read(where.offset, block_bytes);
+    const auto header = at != nullptr ? parse_record_header(block_view{at, block_bytes}) : std::nullopt;
+    if (!header)
+        return "its header is damaged, of another version, or not one";
+    if (!belongs(*header, segment, where.offset) || header->kind != record_kind::object || header->keys[0] != key ||
+        header->sequence != where.sequence || header->payload_bytes != where.payload_bytes ||
+        header->fingerprint != where.fingerprint)
+        return "another record lies in its place";
+    if (!payload_is_whole(segment, *header))
+        return "its payload is not what was stored";
+    return {};
+}
+
+} // namespace terrace::segment
