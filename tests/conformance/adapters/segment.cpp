@@ -1,6 +1,8 @@
 #include "conformance/subject.hpp"
 #include "support/temporary_directory.hpp"
 
+#include <algorithm>
+
 #include <terrace/segment_adapter.hpp>
 
 namespace terrace::conformance {
@@ -14,7 +16,8 @@ public:
     {
         segment_options options{directory_.path()};
         options.capacity_bytes = capacity_bytes;
-        options.segment_bytes = 32 << 20;
+        if (capacity_bytes == 0) // otherwise an eighth of it
+            options.segment_bytes = 32 << 20;
         return std::make_unique<segment_adapter>(options);
     }
 
@@ -22,15 +25,29 @@ private:
     test::temporary_directory directory_;
 };
 
-/// Without a capacity: how many objects one has room for depends on how they fall into segments. What happens when it
-/// is reached is in the adapter's own tests.
+std::uint64_t record_bytes(std::uint64_t payload_bytes)
+{
+    return block_bytes + (payload_bytes + block_bytes - 1) / block_bytes * block_bytes;
+}
+
+/// Of eight segments one is kept free to write to; so in each of the others there is room for a seventh of the objects
+/// and for as many erasures, between its header and its end. A part of the capacity is left to the snapshot.
+std::uint64_t capacity_for(std::uint64_t objects, std::uint64_t bytes)
+{
+    const std::uint64_t in_one = (objects + 6) / 7;
+    const std::uint64_t segments = 8 * (in_one * (record_bytes(bytes) + block_bytes) + 2 * block_bytes);
+    const std::uint64_t reserve = std::max<std::uint64_t>(segments / 63 + 1, 32 << 10);
+    return std::max<std::uint64_t>(segments + reserve, 1 << 20);
+}
+
 subject segments()
 {
     subject s;
     s.name = "segment";
     s.make_place = [] { return std::make_unique<segment_place>(); };
     s.persists = true;
-    s.charge = [](std::uint64_t bytes) { return block_bytes + (bytes + block_bytes - 1) / block_bytes * block_bytes; };
+    s.charge = record_bytes;
+    s.capacity_for = capacity_for;
     return s;
 }
 
