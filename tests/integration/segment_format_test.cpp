@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "../../adapters/segment/src/reclaim.hpp"
+#include "../../adapters/segment/src/segment_directory.hpp"
 #include "../../adapters/segment/src/segment_log.hpp"
 #include "../../adapters/segment/src/write_group.hpp"
 
@@ -256,10 +257,9 @@ TEST_CASE("segment log: a segment is not filled again before the last load has l
     const std::filesystem::path directory =
         std::filesystem::temp_directory_path() / ("terrace-log-" + std::to_string(::getpid()));
     log_options options;
-    options.directory = directory;
     options.segment_bytes = 64 << 10;
     {
-        segment_log log{options};
+        segment_log log{std::make_unique<segment_directory>(directory, segment_access::own), options};
         const std::vector<std::byte> payload(1000);
         boost::system::error_code why;
         log.fill(*log.find_free(why));

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <fmt/format.h>
 #include <future>
+#include <map>
 #include <system_error>
 
 #include "snapshot.hpp"
@@ -12,14 +13,14 @@ namespace terrace::segment {
 
 namespace {
 
-std::vector<segment_file> open_all(const segment_directory& directory, std::vector<damaged_place>& damaged)
+std::vector<segment_file> open_all(const segment_storage& storage, std::vector<damaged_place>& damaged)
 {
     std::vector<segment_file> segments;
-    for (const std::uint32_t number : directory.numbers()) {
-        result<segment_file> segment = directory.open(number);
+    for (const std::uint32_t number : storage.numbers()) {
+        result<segment_file> segment = storage.open(number);
         if (!segment)
             throw std::system_error(segment.error(),
-                                    fmt::format("segment adapter: cannot open {}", directory.path_of(number)));
+                                    fmt::format("segment adapter: cannot open {}", storage.path_of(number)));
         identify(*segment, damaged);
         segments.push_back(std::move(*segment));
     }
@@ -43,15 +44,26 @@ std::vector<segment_contents> scan_all(const std::vector<segment_file>& segments
     return contents;
 }
 
+/// By sequence; of an object and its copies, the one first that will be filled again last.
+void sort(recovered& found)
+{
+    std::map<std::uint32_t, std::uint64_t> orders;
+    for (const segment_file& segment : found.segments)
+        orders.emplace(segment.number, segment.order);
+    std::ranges::stable_sort(found.records, {}, [&](const found_record& r) {
+        return std::pair{r.where.sequence, UINT64_MAX - orders.at(r.where.segment)};
+    });
+}
+
 } // namespace
 
-recovered read_contents(const segment_directory& directory, std::uint32_t threads)
+recovered read_contents(const segment_storage& storage, std::uint32_t threads)
 {
     recovered found;
-    found.segments = open_all(directory, found.damaged);
+    found.segments = open_all(storage, found.damaged);
     for (const segment_file& segment : found.segments)
         found.last_order = std::max(found.last_order, segment.order);
-    const auto snapshot = directory.read_snapshot();
+    const auto snapshot = storage.read_snapshot();
     found.from_snapshot = snapshot && apply_snapshot(*snapshot, found);
     if (found.from_snapshot)
         return found;
@@ -62,14 +74,14 @@ recovered read_contents(const segment_directory& directory, std::uint32_t thread
         std::ranges::move(c.damaged, std::back_inserter(found.damaged));
         found.last_sequence = std::max(found.last_sequence, c.last_sequence);
     }
-    std::ranges::stable_sort(found.records, {}, [](const found_record& r) { return r.where.sequence; });
+    sort(found);
     return found;
 }
 
-recovered recover(const segment_directory& directory, std::uint32_t threads)
+recovered recover(const segment_storage& storage, std::uint32_t threads)
 {
-    recovered found = read_contents(directory, threads);
-    if (const auto failed = directory.remove_snapshot())
+    recovered found = read_contents(storage, threads);
+    if (const auto failed = storage.remove_snapshot())
         throw std::system_error(failed, "segment adapter: cannot remove the snapshot");
     return found;
 }

@@ -3,14 +3,14 @@
 #include <cstdint>
 #include <vector>
 
-#include "segment_directory.hpp"
 #include "segment_file.hpp"
 #include "segment_index.hpp"
 #include "segment_scan.hpp"
+#include "segment_storage.hpp"
 
 namespace terrace::segment {
 
-/// A directory's contents, as a process that starts finds them.
+/// What segments hold, as a process that starts finds them.
 struct recovered {
     std::vector<segment_file> segments;
     std::vector<found_record> records; ///< by sequence: a later one of the same key is right
@@ -27,11 +27,11 @@ struct recovered {
 /// What was being written when a process died is found only if it is whole: in a segment that was not sealed, payloads
 /// are read as well. Elsewhere that is left to load().
 ///
-/// Throws std::system_error that names the path, if the directory or a segment cannot be opened.
-[[nodiscard]] recovered read_contents(const segment_directory& directory, std::uint32_t threads);
+/// Throws std::system_error that names the path, if the segments cannot be listed or opened.
+[[nodiscard]] recovered read_contents(const segment_storage& storage, std::uint32_t threads);
 
 /// The same, and from now on the segments may be written to: the snapshot is gone.
-[[nodiscard]] recovered recover(const segment_directory& directory, std::uint32_t threads);
+[[nodiscard]] recovered recover(const segment_storage& storage, std::uint32_t threads);
 
 /// Puts into an index what holds of these records.
 void put(const std::vector<found_record>& records, segment_index& into);

@@ -13,6 +13,7 @@
 #include "health_record.hpp"
 #include "load_batch.hpp"
 #include "segment_log.hpp"
+#include "segment_setup.hpp"
 #include "segment_writer.hpp"
 
 namespace terrace {
@@ -21,58 +22,6 @@ using segment::block_bytes;
 using segment::outgoing;
 
 namespace {
-
-constexpr std::uint64_t default_segment_bytes = 256 << 20;
-constexpr std::uint64_t min_segment_bytes = 64 << 10;
-constexpr std::uint64_t min_capacity_bytes = 1 << 20;
-
-/// What the segments of a capacity leave to the snapshot and the directory.
-std::uint64_t reserve_of(std::uint64_t capacity_bytes)
-{
-    return std::max<std::uint64_t>(capacity_bytes / 64, 32 << 10);
-}
-
-std::uint64_t limit_of(std::uint64_t capacity_bytes)
-{
-    return capacity_bytes - reserve_of(capacity_bytes);
-}
-
-segment_options checked(segment_options options)
-{
-    if (options.directory.empty())
-        throw std::invalid_argument("segment adapter: the directory is empty, expected a path");
-    if (options.threads < 1 || options.threads > 256)
-        throw std::invalid_argument(fmt::format("segment adapter: threads is {}, expected 1 to 256", options.threads));
-    (void)io::parse_io_backend(options.io);
-    if (options.capacity_bytes != 0 && options.capacity_bytes < min_capacity_bytes)
-        throw std::invalid_argument(fmt::format("segment adapter: capacity is {} bytes, expected at least {}, or 0",
-                                                options.capacity_bytes, min_capacity_bytes));
-    if (options.segment_bytes == 0) {
-        options.segment_bytes = default_segment_bytes;
-        if (options.capacity_bytes != 0)
-            options.segment_bytes = std::min(default_segment_bytes, limit_of(options.capacity_bytes) / 8);
-    }
-    options.segment_bytes = options.segment_bytes / block_bytes * block_bytes;
-    if (options.segment_bytes < min_segment_bytes)
-        throw std::invalid_argument(fmt::format("segment adapter: segment is {} bytes, expected at least {}",
-                                                options.segment_bytes, min_segment_bytes));
-    if (options.capacity_bytes != 0 && limit_of(options.capacity_bytes) / options.segment_bytes < 2)
-        throw std::invalid_argument(fmt::format("segment adapter: segment is {} bytes, expected at most {}: the "
-                                                "capacity is to hold two and a snapshot",
-                                                options.segment_bytes, limit_of(options.capacity_bytes) / 2));
-    return options;
-}
-
-segment::log_options log_options_of(const segment_options& options)
-{
-    segment::log_options log;
-    log.directory = options.directory;
-    log.segment_bytes = options.segment_bytes;
-    log.limit_bytes = options.capacity_bytes == 0 ? 0 : limit_of(options.capacity_bytes);
-    log.snapshot_bytes = reserve_of(options.capacity_bytes) - 2 * block_bytes; // the directory, and what rounding adds
-    log.threads = options.threads;
-    return log;
-}
 
 io::disk_io_options disk_options_of(const segment_options& options)
 {
@@ -159,8 +108,8 @@ private:
 };
 
 segment_adapter::impl::impl(segment_options options)
-    : options_{checked(std::move(options))},
-      log_{log_options_of(options_)},
+    : options_{segment::checked(std::move(options))},
+      log_{segment::open_log(options_)},
       disk_{io::disk_io::make(disk_options_of(options_))},
       writer_{log_, *disk_, options_.sync, health_}
 {
@@ -313,8 +262,7 @@ asio::awaitable<key_page> segment_adapter::impl::list(list_cursor cursor)
 adapter_status segment_adapter::impl::status() const
 {
     adapter_status now;
-    now.name = "segment:" + options_.directory.string();
-    now.capacity_bytes = options_.capacity_bytes;
+    now.name = "segment:" + options_.place.string();
     now.in_flight = in_flight_;
     log_.describe(now);
     health_.describe(now);
@@ -393,24 +341,6 @@ adapter_status segment_adapter::status() const
 asio::awaitable<void> segment_adapter::close()
 {
     return impl_->close();
-}
-
-std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec)
-{
-    if (spec.place().empty())
-        spec.reject_place("expected a directory");
-    segment_options options{spec.place()};
-    options.capacity_bytes = spec.take_bytes("capacity").value_or(options.capacity_bytes);
-    options.segment_bytes = spec.take_bytes("segment").value_or(options.segment_bytes);
-    const std::string sync = spec.take("sync").value_or("none");
-    if (sync != "none" && sync != "data")
-        throw std::invalid_argument(fmt::format("{}: sync is {:?}, expected none or data", spec.subject(), sync));
-    options.sync = sync == "data" ? segment_sync::data : segment_sync::none;
-    options.threads = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(spec.take_count("threads").value_or(options.threads), UINT32_MAX));
-    options.io = spec.take("io").value_or(options.io);
-    spec.expect_all_taken();
-    return std::make_unique<segment_adapter>(std::move(options));
 }
 
 } // namespace terrace

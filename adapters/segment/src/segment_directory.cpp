@@ -5,13 +5,12 @@
 #include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
 
 #include <terrace/io/transfer.hpp>
 
+#include "posix_calls.hpp"
 #include "segment_format.hpp"
 
 namespace terrace::segment {
@@ -31,45 +30,9 @@ std::string name_of(std::uint32_t number)
     return fmt::format("{}{:06}", segment_prefix, number);
 }
 
-unique_fd open_at(int at, const std::string& name, int flags)
-{
-    unique_fd file{::openat(at, name.c_str(), flags | O_CLOEXEC, 0644)};
-    return file;
-}
-
 error_code sync_directory(const unique_fd& directory)
 {
     return ::fsync(directory.get()) == 0 ? error_code{} : last_error();
-}
-
-/// Direct, or through the page cache where the file system knows no other way.
-unique_fd open_direct(int at, const std::string& name, int flags)
-{
-    unique_fd file = open_at(at, name, flags | O_DIRECT);
-    if (!file.is_open() && errno == EINVAL)
-        file = open_at(at, name, flags & ~O_EXCL);
-    return file;
-}
-
-/// The file has room for all of it from now on, if the file system can say so.
-error_code take_room(const unique_fd& file, std::uint64_t bytes)
-{
-    const auto length = static_cast<off_t>(bytes);
-    while (::fallocate(file.get(), 0, 0, length) != 0) {
-        if (errno == EOPNOTSUPP)
-            return ::ftruncate(file.get(), length) == 0 ? error_code{} : last_error();
-        if (errno != EINTR)
-            return last_error();
-    }
-    return {};
-}
-
-result<std::uint64_t> file_bytes(const unique_fd& file)
-{
-    struct stat s;
-    if (::fstat(file.get(), &s) != 0)
-        return last_error();
-    return static_cast<std::uint64_t>(s.st_size);
 }
 
 } // namespace
@@ -95,21 +58,14 @@ segment_directory::segment_directory(std::filesystem::path path, segment_access 
     root_ = open_at(AT_FDCWD, path_.string(), O_RDONLY | O_DIRECTORY);
     if (!root_.is_open())
         fail(last_error(), "open", {});
-    if (access_ == segment_access::own)
-        lock();
-}
-
-void segment_directory::lock()
-{
+    if (access_ == segment_access::look)
+        return;
     lock_ = open_at(root_.get(), "lock", O_RDWR | O_CREAT);
     if (!lock_.is_open())
         fail(last_error(), "open", "lock");
-    while (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EWOULDBLOCK)
-            fail(last_error(), "lock, because another process has it,", "lock");
-        if (errno != EINTR)
-            fail(last_error(), "lock", "lock");
-    }
+    if (const error_code why = lock(lock_))
+        fail(why, why == boost::system::errc::operation_would_block ? "lock, because another process has it," : "lock",
+             "lock");
 }
 
 std::vector<std::uint32_t> segment_directory::numbers() const
@@ -131,33 +87,36 @@ std::vector<std::uint32_t> segment_directory::numbers() const
 result<segment_file> segment_directory::open(std::uint32_t number) const
 {
     const int mode = access_ == segment_access::own ? O_RDWR : O_RDONLY;
-    segment_file segment;
-    segment.number = number;
-    segment.file = open_direct(root_.get(), name_of(number), mode | O_NOFOLLOW | O_NONBLOCK);
-    if (!segment.file.is_open())
+    unique_fd file = open_direct(root_.get(), name_of(number), mode | O_NOFOLLOW | O_NONBLOCK);
+    if (!file.is_open())
         return last_error();
-    const result<std::uint64_t> bytes = file_bytes(segment.file);
+    const result<std::uint64_t> bytes = bytes_of(file);
     if (!bytes)
         return bytes.error();
+    segment_file segment;
+    segment.number = number;
+    segment.file = std::make_shared<const unique_fd>(std::move(file));
     segment.bytes = *bytes / block_bytes * block_bytes;
     return segment;
 }
 
 result<segment_file> segment_directory::create(std::uint32_t number, std::uint64_t bytes) const
 {
-    segment_file segment;
-    segment.number = number;
-    segment.bytes = bytes;
-    segment.file = open_direct(root_.get(), name_of(number), O_RDWR | O_CREAT | O_EXCL);
-    if (!segment.file.is_open())
+    unique_fd file = open_direct(root_.get(), name_of(number), O_RDWR | O_CREAT | O_EXCL);
+    if (!file.is_open())
         return last_error();
-    error_code failed = take_room(segment.file, bytes);
+    error_code failed = take_room(file, bytes);
     if (!failed)
         failed = sync_directory(root_); // once for many records, so whatever segment_sync says
-    if (!failed)
-        return segment;
-    (void)remove(number);
-    return failed;
+    if (failed) {
+        (void)remove(number);
+        return failed;
+    }
+    segment_file segment;
+    segment.number = number;
+    segment.file = std::make_shared<const unique_fd>(std::move(file));
+    segment.bytes = bytes;
+    return segment;
 }
 
 error_code segment_directory::remove(std::uint32_t number) const
@@ -168,7 +127,7 @@ error_code segment_directory::remove(std::uint32_t number) const
 std::optional<std::vector<std::byte>> segment_directory::read_snapshot() const
 {
     const unique_fd file = open_at(root_.get(), snapshot_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-    const result<std::uint64_t> bytes = file_bytes(file);
+    const result<std::uint64_t> bytes = bytes_of(file);
     if (!bytes)
         return std::nullopt;
     std::vector<std::byte> content(*bytes);

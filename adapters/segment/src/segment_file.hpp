@@ -1,12 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include <terrace/io/transfer.hpp>
 #include <terrace/io/unique_fd.hpp>
 
 namespace terrace::segment {
+
+inline constexpr std::uint64_t min_segment_bytes = 64 << 10;
+inline constexpr std::uint64_t default_segment_bytes = 256 << 20; ///< or an eighth of all, if that is less
 
 ///            fill               full, or its process died
 ///     free --------> open ---------------------------------> sealed
@@ -19,11 +23,12 @@ enum class segment_state : std::uint8_t {
     sealed,
 };
 
-/// A segment, with its file.
+/// A segment, with the file that it lies in.
 struct segment_file {
     std::uint32_t number = 0;
-    io::unique_fd file;
-    std::uint64_t bytes = 0; ///< of the file, in whole blocks
+    std::shared_ptr<const io::unique_fd> file; ///< of this one, or of all
+    std::uint64_t begin = 0;                   ///< in the file
+    std::uint64_t bytes = 0;                   ///< in whole blocks
     segment_state state = segment_state::free;
     std::uint64_t life = 0;
     std::uint64_t order = 0;   ///< 0: never filled
@@ -34,12 +39,12 @@ struct segment_file {
     [[nodiscard]] io::transfer read(std::uint64_t offset, std::span<std::byte> head,
                                     std::span<std::byte> body = {}) const noexcept
     {
-        return io::transfer::read(file.get(), offset, head, body);
+        return io::transfer::read(file->get(), begin + offset, head, body);
     }
     [[nodiscard]] io::transfer write(std::uint64_t offset, std::span<const std::byte> head,
                                      std::span<const std::byte> body = {}) const noexcept
     {
-        return io::transfer::write(file.get(), offset, head, body);
+        return io::transfer::write(file->get(), begin + offset, head, body);
     }
 };
 

@@ -9,15 +9,22 @@ namespace terrace::segment {
 
 namespace {
 
+constexpr std::string_view volume_magic = "TERRVOLM";
 constexpr std::string_view segment_magic = "TERRSEGM";
 constexpr std::string_view record_magic = "TERRRECD";
 constexpr std::uint32_t version = 1;
 constexpr std::uint64_t max_payload_bytes = std::uint64_t{1} << 62; // as a memory_layout has it
 
-// Offsets in both.
+// Offsets in all.
 constexpr std::size_t version_at = 8;
-constexpr std::size_t life_at = 16;
 constexpr std::size_t checksum_at = block_bytes - 8;
+
+// Offsets in a volume's label.
+constexpr std::size_t segments_at = 12;
+constexpr std::size_t segment_bytes_at = 16;
+
+// Offset in the headers of segments and records.
+constexpr std::size_t life_at = 16;
 
 // Offsets in a segment's header.
 constexpr std::size_t number_at = 12;
@@ -112,6 +119,27 @@ bool is_sound(const record_header& header) noexcept
 }
 
 } // namespace
+
+void put(const volume_label& label, block_place to) noexcept
+{
+    begin(to, volume_magic);
+    put_number(to, segments_at, label.segments);
+    put_number(to, segment_bytes_at, label.segment_bytes);
+    end(to);
+}
+
+std::optional<volume_label> parse_volume_label(block_view block) noexcept
+{
+    if (!is_whole(block, volume_magic))
+        return std::nullopt;
+    volume_label label;
+    label.segments = get_number<std::uint32_t>(block, segments_at);
+    label.segment_bytes = get_number<std::uint64_t>(block, segment_bytes_at);
+    if (label.segments < 2 || label.segment_bytes < 4 * block_bytes || label.segment_bytes % block_bytes != 0 ||
+        label.segment_bytes > max_payload_bytes / label.segments)
+        return std::nullopt;
+    return label;
+}
 
 void put(const segment_header& header, block_place to) noexcept
 {

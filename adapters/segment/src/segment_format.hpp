@@ -34,6 +34,19 @@ using block_place = std::span<std::byte, block_bytes>;
 
 using io::checksum;
 
+/// The first block of a volume: how the rest is cut into segments.
+struct volume_label {
+    std::uint32_t segments = 0; ///< at least 2; they lie behind the label, back to back
+    std::uint64_t segment_bytes = 0;
+
+    /// Of the label and all segments.
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return block_bytes + segments * segment_bytes; }
+};
+
+void put(const volume_label& label, block_place to) noexcept;
+/// Nothing: damaged, of another version, or something else.
+[[nodiscard]] std::optional<volume_label> parse_volume_label(block_view block) noexcept;
+
 /// The first block of a segment.
 struct segment_header {
     std::uint32_t number = 0; ///< as in the file's name: a copy under another name is not taken for a segment

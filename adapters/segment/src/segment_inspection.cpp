@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <map>
+#include <memory>
 #include <optional>
 #include <thread>
 
 #include "recovery.hpp"
 #include "segment_directory.hpp"
 #include "segment_index.hpp"
+#include "segment_volume.hpp"
 
 namespace terrace {
 
@@ -23,6 +25,8 @@ using segment::recovered;
 using segment::segment_access;
 using segment::segment_directory;
 using segment::segment_file;
+using segment::segment_storage;
+using segment::segment_volume;
 
 /// What is found in one segment, by place.
 using findings = std::multimap<std::uint64_t, inspected_object>;
@@ -38,21 +42,21 @@ inspected_object object_at(const record& where, const object_key& key, std::stri
 }
 
 /// Whether its owner has filled the segment again since it was opened here.
-bool is_in_another_life(const segment_directory& directory, const segment_file& file)
+bool is_in_another_life(const segment_storage& storage, const segment_file& file)
 {
-    result<segment_file> now = directory.open(file.number);
+    result<segment_file> now = storage.open(file.number);
     std::vector<damaged_place> ignored;
     if (now)
         segment::identify(*now, ignored);
     return !now || (now->life != 0 && now->life != file.life);
 }
 
-findings verify(const segment_directory& directory, const segment_file& file, std::span<const indexed> objects)
+findings verify(const segment_storage& storage, const segment_file& file, std::span<const indexed> objects)
 {
     findings found;
     for (const indexed& object : objects) {
         std::string problem = segment::problem_of(file, object.key, object.where);
-        if (!problem.empty() && is_in_another_life(directory, file))
+        if (!problem.empty() && is_in_another_life(storage, file))
             break; // all of this was evicted
         found.emplace(object.where.offset, object_at(object.where, object.key, std::move(problem)));
     }
@@ -76,31 +80,45 @@ void add_damage(const recovered& contents, std::uint32_t number, findings& to)
     }
 }
 
+/// Whether it is one segment of a directory.
+bool is_segment(const fs::path& path)
+{
+    std::error_code none;
+    return fs::is_regular_file(path, none) && segment::segment_number_of(path.filename().string()).has_value();
+}
+
+std::unique_ptr<segment_storage> look_at(const fs::path& path)
+{
+    if (segment::is_volume(path))
+        return std::make_unique<segment_volume>(path, segment_access::look);
+    return std::make_unique<segment_directory>(is_segment(path) ? fs::absolute(path).parent_path() : path,
+                                               segment_access::look);
+}
+
 } // namespace
 
 bool is_segment_store(const fs::path& path)
 {
     std::error_code none;
-    if (!fs::is_directory(path, none))
-        return fs::is_regular_file(path, none) && segment::segment_number_of(path.filename().string()).has_value();
-    return !segment_directory{path, segment_access::look}.numbers().empty();
+    if (fs::is_directory(path, none))
+        return !segment_directory{path, segment_access::look}.numbers().empty();
+    return is_segment(path) || segment::is_volume(path);
 }
 
 void inspect_segment_store(const fs::path& path, const inspection_report& report)
 {
-    const bool is_all = fs::is_directory(path);
-    const segment_directory directory{is_all ? path : fs::absolute(path).parent_path(), segment_access::look};
-    const auto only = is_all ? std::nullopt : segment::segment_number_of(path.filename().string());
-    const recovered contents = segment::read_contents(directory, std::max(1U, std::thread::hardware_concurrency()));
+    const std::unique_ptr<segment_storage> storage = look_at(path);
+    const auto only = is_segment(path) ? segment::segment_number_of(path.filename().string()) : std::nullopt;
+    const recovered contents = segment::read_contents(*storage, std::max(1U, std::thread::hardware_concurrency()));
     segment::segment_index index;
     segment::put(contents.records, index);
     for (const segment_file& file : contents.segments) {
         if (only && file.number != *only)
             continue;
-        findings found = verify(directory, file, index.in_segment(file.number));
+        findings found = verify(*storage, file, index.in_segment(file.number));
         add_damage(contents, file.number, found);
         for (auto& [offset, object] : found) {
-            object.where = fmt::format("{} at {}", directory.path_of(file.number), offset);
+            object.where = fmt::format("{} at {}", storage->path_of(file.number), offset);
             report(object);
         }
     }

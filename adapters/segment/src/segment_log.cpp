@@ -32,9 +32,11 @@ read_hold::~read_hold()
         log_->release(*segment_);
 }
 
-segment_log::segment_log(log_options options) : options_{std::move(options)}, directory_{options_.directory}
+segment_log::segment_log(std::unique_ptr<segment_storage> storage, const log_options& options)
+    : options_{options},
+      storage_{std::move(storage)}
 {
-    recovered found = recover(directory_, options_.threads);
+    recovered found = recover(*storage_, options_.threads);
     corrupt_objects_ = found.damaged.size();
     last_sequence_ = found.last_sequence;
     last_order_ = found.last_order;
@@ -190,6 +192,7 @@ std::vector<stored_object> segment_log::lock_victims(std::uint64_t objects, std:
 void segment_log::describe(adapter_status& status) const
 {
     const std::lock_guard lock{mutex_};
+    status.capacity_bytes = options_.capacity_bytes;
     status.objects = index_.objects();
     status.used_bytes = index_.used_bytes();
     status.locked_objects = index_.locked_objects();
@@ -218,10 +221,10 @@ error_code segment_log::close()
     const std::vector<std::byte> snapshot = make_snapshot(source);
     error_code failed;
     if (options_.limit_bytes == 0 || snapshot.size() <= options_.snapshot_bytes)
-        failed = directory_.write_snapshot(snapshot);
+        failed = storage_->write_snapshot(snapshot);
     for (auto& [number, segment] : segments_)
-        segment.file.close();
-    directory_.close();
+        segment.file.reset();
+    storage_->close();
     return failed;
 }
 
@@ -293,7 +296,7 @@ result<segment_file*> segment_log::grow()
     result<segment_file> made = make_error_code(boost::system::errc::file_exists);
     for (std::uint32_t number = 1; !made && made.error() == boost::system::errc::file_exists; ++number)
         if (!segments_.contains(number)) // a directory may have the name
-            made = directory_.create(number, options_.segment_bytes);
+            made = storage_->create(number, options_.segment_bytes);
     if (!made)
         return made.error();
     const std::lock_guard lock{mutex_};
@@ -303,7 +306,7 @@ result<segment_file*> segment_log::grow()
 
 void segment_log::remove(segment_file& segment)
 {
-    (void)directory_.remove(segment.number);
+    (void)storage_->remove(segment.number);
     const std::lock_guard lock{mutex_};
     segment_bytes_in_all_ -= segment.bytes;
     segments_.erase(segment.number);

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -13,19 +13,19 @@
 #include <terrace/l2_adapter.hpp>
 
 #include "reclaim.hpp"
-#include "segment_directory.hpp"
 #include "segment_file.hpp"
 #include "segment_index.hpp"
+#include "segment_storage.hpp"
 #include "write_group.hpp"
 
 namespace terrace::segment {
 
-/// Where a segment_log lies and how large it becomes.
+/// How large a segment_log becomes.
 class log_options {
 public:
-    std::filesystem::path directory;
+    std::uint64_t capacity_bytes = 0; ///< as the status says it
     std::uint64_t segment_bytes = 0;  ///< of new segments
-    std::uint64_t limit_bytes = 0;    ///< of all segments, at least two; 0: what the file system holds
+    std::uint64_t limit_bytes = 0;    ///< of all segments, at least two; 0: what there is room for
     std::uint64_t snapshot_bytes = 0; ///< the largest snapshot that is written, if there is a limit
     std::uint32_t threads = 1;        ///< that scan at start
 };
@@ -65,8 +65,8 @@ private:
 /// says so.
 class segment_log {
 public:
-    /// Opens the directory and finds what it holds: see recover().
-    explicit segment_log(log_options options);
+    /// Finds what the segments hold: see recover().
+    segment_log(std::unique_ptr<segment_storage> storage, const log_options& options);
 
     [[nodiscard]] bitmap lock(std::span<const object_key> keys);
     void unlock(std::span<const object_key> keys);
@@ -83,12 +83,12 @@ public:
     [[nodiscard]] key_page list(const list_cursor& cursor) const;
     [[nodiscard]] std::vector<stored_object> lock_victims(std::uint64_t objects, std::uint64_t bytes);
 
-    /// Fills in objects, used and locked ones, and what was evicted, damaged and kept.
+    /// Fills in capacity, objects, used and locked ones, and what was evicted, damaged and kept.
     void describe(adapter_status& status) const;
     /// The largest payload that a segment has room for.
     [[nodiscard]] std::uint64_t max_payload_bytes() const noexcept;
 
-    /// Leaves a snapshot, and the directory. Nothing may follow it. Blocks.
+    /// Leaves a snapshot, and the segments. Nothing may follow it. Blocks.
     boost::system::error_code close();
 
     // ---- the writer's ----
@@ -136,7 +136,7 @@ private:
     void evict(std::span<const indexed> objects);
 
     const log_options options_;
-    segment_directory directory_;
+    const std::unique_ptr<segment_storage> storage_;
 
     mutable std::mutex mutex_;                       // for what follows; never held over a system call
     std::map<std::uint32_t, segment_file> segments_; // changed by the writer only

@@ -168,7 +168,7 @@ asio::awaitable<error_code> segment_writer::write(const write_group& group)
     if (!failed && sync_ == segment_sync::data) {
         if (stopped_)
             co_return asio::error::operation_aborted;
-        io::transfer sync = io::transfer::sync(log_.filling()->file.get());
+        io::transfer sync = io::transfer::sync(log_.filling()->file->get());
         co_await disk_.run(std::span{&sync, 1});
         failed = sync.error();
     }

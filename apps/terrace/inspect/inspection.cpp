@@ -32,9 +32,9 @@ inspection_summary inspect(const std::filesystem::path& path, const inspection_r
         throw std::invalid_argument(fmt::format("there is nothing at {}", path.string()));
     const auto* kind = std::ranges::find_if(kinds, [&](const store_kind& k) { return k.is(path); });
     if (kind == kinds.end())
-        throw std::invalid_argument(
-            fmt::format("{} is no store that this program knows; expected the directory of an adapter, or a file in it",
-                        path.string()));
+        throw std::invalid_argument(fmt::format(
+            "{} is no store that this program knows; expected the directory or device of an adapter, or a file in it",
+            path.string()));
     inspection_summary summary;
     summary.store = kind->name;
     kind->inspect(path, [&](const inspected_object& object) {

@@ -17,20 +17,30 @@ enum class segment_sync : std::uint8_t {
     data, ///< on the disk as well: one fdatasync for all that was written together
 };
 
+/// What becomes of a file or device that holds something else than segments.
+enum class foreign_content : std::uint8_t {
+    refuse,    ///< the constructor throws
+    overwrite, ///< it is lost
+};
+
 /// Where and how a segment_adapter stores.
 class segment_options {
 public:
-    explicit segment_options(std::filesystem::path dir) : directory{std::move(dir)} {}
+    explicit segment_options(std::filesystem::path where) : place{std::move(where)} {}
 
-    std::filesystem::path directory;        ///< made if it is not there; one process at a time
-    std::uint64_t capacity_bytes = 0;       ///< of the whole directory, >= 1 MiB; 0: what the file system holds
-    std::uint64_t segment_bytes = 0;        ///< of one segment, >= 64 KiB; 0: 256 MiB, or an eighth of the capacity
-    segment_sync sync = segment_sync::none; ///< when a store is acknowledged
-    std::uint32_t threads = 4;              ///< for checksums and what blocks; 1 to 256
-    std::string io = "auto";                ///< "uring", "threads", or the better one that works
+    /// A directory, which is made if it is not there; or a file or a block device that is there, and is filled as large
+    /// as it is. One process at a time.
+    std::filesystem::path place;
+    std::uint64_t capacity_bytes = 0; ///< of a whole directory, >= 1 MiB; 0: what the file system holds. Not of a file
+    /// Of one segment, >= 64 KiB. 0: 256 MiB, or an eighth of the capacity; of a file that has segments, their size.
+    std::uint64_t segment_bytes = 0;
+    foreign_content foreign = foreign_content::refuse; ///< of a file or a device
+    segment_sync sync = segment_sync::none;            ///< when a store is acknowledged
+    std::uint32_t threads = 4;                         ///< for checksums and what blocks; 1 to 256
+    std::string io = "auto";                           ///< "uring", "threads", or the better one that works
 };
 
-/// An L2 adapter that appends objects to large files of a fixed size: for local NVMe.
+/// An L2 adapter that appends objects to large segments of a fixed size: for local NVMe.
 ///
 /// Records describe themselves, so that whatever a crash left is found again: docs/formats/segment.md. Stores that
 /// arrive together are written together. Full, it frees the segment that was filled first, and writes again what of
@@ -39,9 +49,9 @@ public:
 /// Cancelled: load and store leave out the items that they have not begun, and return what was done; erase finishes.
 class segment_adapter final : public l2_adapter, public demotion_source {
 public:
-    /// Opens the directory and finds what it holds: from a snapshot after a close(), otherwise by reading the header of
-    /// every record. Throws std::invalid_argument for options that cannot be, std::system_error that names the path if
-    /// the directory cannot be made, read or written, or another process has it.
+    /// Opens the place and finds what it holds: from a directory's snapshot after a close(), otherwise by reading the
+    /// header of every record. Throws std::invalid_argument for options that cannot be and for foreign content,
+    /// std::system_error that names the path if it cannot be made, read or written, or another process has it.
     explicit segment_adapter(segment_options options);
     /// Without close(): waits, in the calling thread, for what is being read and written.
     ~segment_adapter() override;
@@ -62,6 +72,7 @@ private:
 };
 
 /// `segment:/var/cache/terrace?capacity=20GiB&segment=256MiB&sync=none&threads=4&io=auto`
+/// `segment:/dev/nvme0n1?segment=256MiB&foreign=refuse`
 [[nodiscard]] std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec);
 
 } // namespace terrace

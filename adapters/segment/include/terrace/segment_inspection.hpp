@@ -6,11 +6,13 @@
 
 namespace terrace {
 
-/// Whether this is a segment_adapter's directory, or one of its segments, by name.
+/// Whether this is a segment_adapter's directory, one of its segments, by name, or a file or device that it has cut
+/// into segments.
 [[nodiscard]] bool is_segment_store(const std::filesystem::path& path);
 
-/// Finds what a segment_adapter's directory holds, as a start would, and reads and verifies every object, in the order
-/// in which they lie there; or those that lie in this one segment. Objects that a crash tore and places without the
+/// Finds what a segment_adapter's place holds, as a start would, and reads and verifies every object, in the order
+/// in which they lie there; or those that lie in this one segment of a
+/// directory. Objects that a crash tore and places without the
 /// record that should be there are reported as well.
 ///
 /// It writes nothing, takes no lock and leaves the snapshot, so that a store in use, or what a crash left of one, can

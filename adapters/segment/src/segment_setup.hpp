@@ -1,0 +1,15 @@
+#pragma once
+
+#include <terrace/segment_adapter.hpp>
+
+#include "segment_log.hpp"
+
+namespace terrace::segment {
+
+/// The options with their defaults. Throws std::invalid_argument that names what cannot be, and its value.
+[[nodiscard]] segment_options checked(segment_options options);
+
+/// Opens the place that checked options name.
+[[nodiscard]] segment_log open_log(const segment_options& options);
+
+} // namespace terrace::segment
