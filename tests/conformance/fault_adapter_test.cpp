@@ -77,7 +77,7 @@ fault_rule rule(fault_calls calls, fault_effect effect)
 }
 
 /// Objects that only differ from their keys' contents in one byte.
-std::size_t differing_bytes(const std::vector<std::byte>& a, const std::vector<std::byte>& b)
+std::size_t differing_bytes(const buffer& a, const buffer& b)
 {
     REQUIRE(a.size() == b.size());
     std::size_t differing = 0;

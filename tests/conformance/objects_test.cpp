@@ -117,7 +117,7 @@ TEST_CASE("objects of any size come back, alone and in one batch")
         }
         SUBCASE("in one batch")
         {
-            std::vector<std::vector<std::byte>> contents;
+            std::vector<buffer> contents;
             std::vector<store_item> stores;
             std::vector<memory_layout> layouts;
             for (std::size_t i = 0; i < sizes.size(); ++i) {

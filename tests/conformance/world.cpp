@@ -46,9 +46,9 @@ bitmap bits(std::string_view digits)
     return made;
 }
 
-std::vector<std::byte> content(const object_key& k, std::size_t bytes, std::uint64_t version)
+buffer content(const object_key& k, std::size_t bytes, std::uint64_t version)
 {
-    std::vector<std::byte> made(bytes);
+    buffer made(bytes);
     std::uint64_t state = k.hash_code() + version * 0x9e3779b97f4a7c15U;
     for (std::size_t at = 0; at < bytes; at += sizeof state) {
         state += 0x9e3779b97f4a7c15U; // SplitMix64
@@ -99,14 +99,14 @@ bool payloads::holds(std::size_t i, std::uint64_t version) const
 
 void payloads::poison()
 {
-    for (auto& buffer : buffers_)
-        std::ranges::fill(buffer, poison_byte);
+    for (buffer& bytes : buffers_)
+        std::ranges::fill(bytes, poison_byte);
 }
 
 bool payloads::still_poisoned() const
 {
-    return std::ranges::all_of(buffers_, [](const auto& buffer) {
-        return std::ranges::all_of(buffer, [](std::byte b) { return b == poison_byte; });
+    return std::ranges::all_of(buffers_, [](const buffer& bytes) {
+        return std::ranges::all_of(bytes, [](std::byte b) { return b == poison_byte; });
     });
 }
 

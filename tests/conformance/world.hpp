@@ -6,10 +6,13 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <doctest/doctest.h>
 #include <exception>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -27,8 +30,40 @@ inline constexpr std::size_t default_bytes = 1000;
 /// "101": three bits, the second clear.
 [[nodiscard]] bitmap bits(std::string_view digits);
 
+/// Memory as the engine's is: it starts on a page, so that adapters may read and write it directly.
+class buffer {
+public:
+    explicit buffer(std::size_t bytes, std::byte filled_with = {})
+        : data_{static_cast<std::byte*>(::operator new(bytes, page))},
+          bytes_{bytes}
+    {
+        std::memset(data_.get(), std::to_integer<int>(filled_with), bytes);
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return bytes_; }
+    [[nodiscard]] std::byte* data() noexcept { return data_.get(); }
+    [[nodiscard]] const std::byte* data() const noexcept { return data_.get(); }
+    [[nodiscard]] std::byte* begin() noexcept { return data(); }
+    [[nodiscard]] std::byte* end() noexcept { return data() + bytes_; }
+    [[nodiscard]] const std::byte* begin() const noexcept { return data(); }
+    [[nodiscard]] const std::byte* end() const noexcept { return data() + bytes_; }
+    const std::byte& operator[](std::size_t i) const noexcept { return data()[i]; }
+    friend bool operator==(const buffer& a, const buffer& b) noexcept
+    {
+        return a.bytes_ == b.bytes_ && std::memcmp(a.data(), b.data(), a.bytes_) == 0;
+    }
+
+private:
+    static constexpr std::align_val_t page{4096};
+    struct freed {
+        void operator()(std::byte* data) const noexcept { ::operator delete(data, page); }
+    };
+    std::unique_ptr<std::byte, freed> data_;
+    std::size_t bytes_;
+};
+
 /// What version `version` of a key's object holds: different for each key, version and place in the object.
-[[nodiscard]] std::vector<std::byte> content(const object_key& k, std::size_t bytes, std::uint64_t version = 0);
+[[nodiscard]] buffer content(const object_key& k, std::size_t bytes, std::uint64_t version = 0);
 
 /// Objects in memory, for one call: the buffers and the items that point to them.
 class payloads {
@@ -39,7 +74,7 @@ public:
     payloads(std::vector<object_key> keys, std::vector<memory_layout> layouts);
 
     [[nodiscard]] const std::vector<object_key>& keys() const noexcept { return keys_; }
-    [[nodiscard]] const std::vector<std::byte>& at(std::size_t i) const { return buffers_.at(i); }
+    [[nodiscard]] const buffer& at(std::size_t i) const { return buffers_.at(i); }
     [[nodiscard]] std::vector<store_item> to_store(store_mode mode = store_mode::replace) const;
     [[nodiscard]] std::vector<load_item> to_load();
 
@@ -53,7 +88,7 @@ public:
 private:
     std::vector<object_key> keys_;
     std::vector<memory_layout> layouts_;
-    std::vector<std::vector<std::byte>> buffers_;
+    std::vector<buffer> buffers_;
 };
 
 /// Empty buffers for objects of so many bytes.

@@ -10,42 +10,52 @@ constexpr std::uint64_t header_bytes = 4096;
 
 class file_place final : public place {
 public:
-    file_place(std::string eviction, std::uint64_t default_capacity_bytes)
-        : eviction_{std::move(eviction)},
-          default_capacity_bytes_{default_capacity_bytes}
-    {
-    }
+    explicit file_place(file_options options) : options_{std::move(options)} { options_.directory = directory_.path(); }
 
     std::unique_ptr<l2_adapter> open(std::uint64_t capacity_bytes) override
     {
-        file_options options{directory_.path()};
-        options.capacity_bytes = capacity_bytes != 0 ? capacity_bytes : default_capacity_bytes_;
-        options.eviction = eviction_;
+        file_options options = options_;
+        if (capacity_bytes != 0)
+            options.capacity_bytes = capacity_bytes;
         return std::make_unique<file_adapter>(options);
     }
 
 private:
     test::temporary_directory directory_;
-    std::string eviction_;
-    std::uint64_t default_capacity_bytes_;
+    file_options options_;
 };
 
-subject file(std::string name, std::string eviction, std::uint64_t default_capacity_bytes)
+subject file(std::string name, const file_options& options)
 {
     subject s;
     s.name = std::move(name);
-    s.make_place = [eviction, default_capacity_bytes] {
-        return std::make_unique<file_place>(eviction, default_capacity_bytes);
-    };
+    s.make_place = [options] { return std::make_unique<file_place>(options); };
     s.persists = true;
     s.charge = [](std::uint64_t bytes) { return header_bytes + bytes; };
     s.capacity_for = [](std::uint64_t objects, std::uint64_t bytes) { return objects * (header_bytes + bytes); };
     return s;
 }
 
-const registration plain{file("file", "lru", 0)};
-const registration behind_faults{wrapped(file("file", "lru", 0))};
-const registration bounded{file("file, bounded, s3fifo", "s3fifo", 64 << 20)};
+/// Past the page cache whatever the size, where the file system can.
+file_options direct(file_io io)
+{
+    file_options options{""};
+    options.io = io;
+    options.direct = direct_io::on;
+    return options;
+}
+
+file_options bounded_s3fifo()
+{
+    file_options options = direct(file_io::automatic);
+    options.capacity_bytes = 64 << 20;
+    options.eviction = "s3fifo";
+    return options;
+}
+
+const registration plain{file("file", file_options{""})};
+const registration bounded{file("file, direct, bounded, s3fifo", bounded_s3fifo())};
+const registration behind_faults{wrapped(file("file, direct by threads", direct(file_io::threads)))};
 
 } // namespace
 } // namespace terrace::conformance
