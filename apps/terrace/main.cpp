@@ -28,6 +28,7 @@ int main(int argc, char** argv)
     add_replay(app, chosen);
     add_generate(app, chosen);
     add_inspect(app, chosen);
+    add_bench(app, chosen);
     try {
         app.parse(argc, argv);
         return chosen();

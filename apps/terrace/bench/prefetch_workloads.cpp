@@ -1,0 +1,219 @@
+// B: what a prefetch costs when nothing but memory is behind it: the control path.
+
+#include <array>
+#include <fmt/format.h>
+#include <memory>
+#include <string_view>
+
+#include <terrace/memory_adapter.hpp>
+
+#include "bench/measure.hpp"
+#include "bench/prefetcher.hpp"
+#include "bench/workload.hpp"
+
+namespace terrace::bench {
+namespace {
+
+constexpr std::size_t object_bytes = 4096;
+constexpr std::size_t sets = 16; // that the requests go round in
+
+/// An engine over a memory adapter that has all keys, or none of them.
+struct prefetch_state {
+    prefetch_state(std::size_t keys_per_request, bool hit, loop how)
+        : keys{fresh_keys(sets * keys_per_request)},
+          queue{keys, keys_per_request, memory_layout::bytes(object_bytes)},
+          hits{hit ? keys_per_request : 0},
+          copies{sets * keys_per_request, keys_per_request, object_bytes},
+          bed{quiet_config(std::uint64_t{128} << 20, object_bytes), how}
+    {
+        auto adapter = std::make_unique<memory_adapter>();
+        if (hit)
+            bed.store_directly(*adapter, keys, object_bytes);
+        bed.engine().add_adapter(std::move(adapter));
+    }
+
+    std::vector<object_key> keys;
+    request_queue queue;
+    std::size_t hits;
+    copy_ceiling copies;
+    engine_bed bed;
+};
+
+/// The microseconds that the copies of one request take.
+std::vector<double> copy_times(prefetch_state& state, std::size_t requests)
+{
+    std::vector<double> times;
+    for (std::size_t i = 0; i < requests; ++i)
+        times.push_back(state.copies.copy(state.hits) * 1e6);
+    return times;
+}
+
+row latency_row(std::string_view what, std::size_t n, std::string_view from, std::string_view ceiling)
+{
+    return {.workload = "prefetch",
+            .name = std::string{what},
+            .parameters = {{"N", fmt::to_string(n)}, {"from", std::string{from}}},
+            .unit = "us",
+            .ceiling_name = std::string{ceiling}};
+}
+
+/// p50 and p99 of the samples, which go with the first.
+std::vector<reading> percentiles(std::vector<double> samples, double cpu)
+{
+    const auto p50 = percentile_of(samples, 0.5);
+    const auto p99 = percentile_of(samples, 0.99);
+    std::vector<reading> both(2);
+    both[0] = {.value = p50, .cpu = cpu, .samples = std::move(samples)};
+    both[1] = {.value = p99};
+    return both;
+}
+
+std::optional<target> hit_target(std::size_t n)
+{
+    switch (n) {
+    case 1:
+        return target::at_most(5);
+    case 16:
+        return target::at_most(12);
+    case 64:
+        return target::at_most(35);
+    case 256:
+        return target::at_most(130);
+    default:
+        return std::nullopt;
+    }
+}
+
+std::size_t requests_of(const bench_options& options, std::size_t n)
+{
+    return options.amount<std::size_t>(n >= 256 ? 500 : 2'000, 10);
+}
+
+std::vector<row> latency_rows(bool hit, std::size_t n, std::string_view from, std::string_view ceiling)
+{
+    std::vector<row> rows{latency_row(hit ? "hit p50" : "miss p50", n, from, ceiling),
+                          latency_row(hit ? "hit p99" : "miss p99", n, from, ceiling)};
+    rows[0].cpu_unit = "us/request";
+    return rows;
+}
+
+workload on_executor(const bench_options& options, bool hit, std::size_t n)
+{
+    auto state = std::make_shared<prefetch_state>(n, hit, loop::caller);
+    const auto requests = requests_of(options, n);
+    workload w;
+    w.rows = latency_rows(hit, n, "executor", hit ? "memcpy" : "");
+    if (hit)
+        w.rows[0].target = hit_target(n);
+    else if (n == 64)
+        w.rows[0].target = target::at_most(4);
+    w.prepare = [=] { state->queue.refill(requests); };
+    w.run = [=] {
+        std::vector<double> waits;
+        waits.reserve(requests);
+        const stopwatch watch;
+        state->bed.run(prefetch_on_executor(state->bed.engine(), state->queue, state->hits, waits));
+        return percentiles(std::move(waits), watch.cpu() * 1e6 / static_cast<double>(requests));
+    };
+    if (hit)
+        w.ceiling = [=] {
+            auto times = copy_times(*state, requests);
+            return std::vector{percentile_of(times, 0.5), percentile_of(times, 0.99)};
+        };
+    return w;
+}
+
+/// From a thread that is not the executor's. What bounds it is the same on the executor, and the way there and back.
+workload from_thread(const bench_options& options, bool hit, std::size_t n, loop how)
+{
+    const bool sleeps = how == loop::sleeping;
+    auto state = std::make_shared<prefetch_state>(n, hit, how);
+    const auto requests = options.amount<std::size_t>(n >= 256 ? 200 : 500, 10);
+    workload w;
+    w.rows = latency_rows(hit, n, sleeps ? "sleeping thread" : "spinning thread",
+                          sleeps ? "on executor + 2 wake-ups" : "on executor");
+    // Half a wake-up is within what one machine's wake-ups differ by from one moment to the next.
+    w.rows[0].target = sleeps ? target::ratio_of_at_least(0.95) : target::above_ceiling_at_most(3);
+    w.prepare = [=] { state->queue.refill(requests); };
+    w.run = [=] {
+        std::vector<double> waits;
+        waits.reserve(requests);
+        const auto prefetch = sleeps ? &prefetch_and_sleep : &prefetch_and_spin;
+        const stopwatch watch;
+        prefetch(state->bed.engine(), state->queue, state->hits, waits);
+        return percentiles(std::move(waits), watch.cpu() * 1e6 / static_cast<double>(requests));
+    };
+    w.ceiling = [=] {
+        state->queue.refill(requests);
+        std::vector<double> waits;
+        state->bed.run(prefetch_on_executor(state->bed.engine(), state->queue, state->hits, waits));
+        std::vector<double> both{percentile_of(waits, 0.5), percentile_of(waits, 0.99)};
+        if (sleeps) {
+            std::vector<double> trips;
+            round_trips_asleep(state->bed.context(), requests, trips);
+            both[0] += percentile_of(trips, 0.5);
+            both[1] += percentile_of(trips, 0.99);
+        }
+        return both;
+    };
+    return w;
+}
+
+workload outstanding(const bench_options& options, bool hit)
+{
+    constexpr std::size_t n = 64;
+    constexpr std::size_t clients = 64;
+    auto state = std::make_shared<prefetch_state>(n, hit, loop::caller);
+    const auto requests = options.amount<std::size_t>(hit ? 4'000 : 20'000, 100);
+    const auto count = static_cast<double>(requests);
+
+    row rate{.workload = "prefetch",
+             .name = hit ? "hit, 64 outstanding" : "miss, 64 outstanding",
+             .parameters = {{"N", fmt::to_string(n)}, {"from", "executor"}},
+             .unit = "requests/s",
+             .better = better::higher,
+             .ceiling_name = hit ? "memcpy" : ""};
+    row cpu = rate;
+    cpu.name += ", CPU";
+    cpu.unit = "us/request";
+    cpu.better = better::lower;
+    if (hit) {
+        rate.target = target::at_least(25'000);
+        cpu.target = target::at_most(40);
+    }
+
+    workload w;
+    w.rows = {rate, cpu};
+    w.prepare = [=] { state->queue.refill(requests); };
+    w.run = [=] {
+        const stopwatch watch;
+        state->bed.run(prefetch_side_by_side(state->bed.engine(), state->queue, state->hits, clients));
+        return std::vector{reading{.value = count / watch.seconds()}, reading{.value = watch.cpu() * 1e6 / count}};
+    };
+    if (hit)
+        w.ceiling = [=] {
+            const auto seconds = state->copies.copy(requests * n);
+            return std::vector{count / seconds, seconds * 1e6 / count};
+        };
+    return w;
+}
+
+} // namespace
+
+std::vector<workload_maker> prefetch_workloads(const bench_options& options)
+{
+    constexpr std::array<std::size_t, 4> sizes{1, 16, 64, 256};
+    std::vector<workload_maker> makers;
+    for (const bool hit : {true, false})
+        for (const auto n : sizes)
+            makers.push_back([=] { return on_executor(options, hit, n); });
+    for (const auto how : {loop::sleeping, loop::spinning})
+        for (const bool hit : {true, false})
+            for (const auto n : sizes)
+                makers.push_back([=] { return from_thread(options, hit, n, how); });
+    for (const bool hit : {true, false})
+        makers.push_back([=] { return outstanding(options, hit); });
+    return makers;
+}
+
+} // namespace terrace::bench
