@@ -45,6 +45,7 @@ public:
 
     /// Copies the next n objects; the seconds that it took.
     double copy(std::size_t n);
+    [[nodiscard]] const object_pool& source() const noexcept { return from_; }
 
 private:
     object_pool from_;

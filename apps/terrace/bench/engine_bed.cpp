@@ -42,8 +42,7 @@ engine_bed::engine_bed(config cfg, bench::loop how) : how_{how}
         if (how_ == loop::sleeping)
             context_.run();
         else
-            while (!stopped_.load(std::memory_order_relaxed))
-                context_.poll();
+            spin();
     }};
 }
 
@@ -59,6 +58,18 @@ engine_bed::~engine_bed()
         stopped_ = true;
         context_.stop();
         thread_.join();
+    }
+}
+
+void engine_bed::spin()
+{
+    constexpr unsigned idle_polls_per_yield = 1'000; // for machines with more threads than processors
+    for (unsigned idle = 0; !stopped_.load(std::memory_order_relaxed);) {
+        idle = context_.poll() == 0 ? idle + 1 : 0;
+        if (idle == idle_polls_per_yield) {
+            std::this_thread::yield();
+            idle = 0;
+        }
     }
 }
 

@@ -45,6 +45,8 @@ public:
 private:
     using work_guard = asio::executor_work_guard<asio::io_context::executor_type>;
 
+    void spin();
+
     bench::loop how_;
     asio::io_context context_{1};
     std::optional<storage_manager> engine_;

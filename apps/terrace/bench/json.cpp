@@ -36,8 +36,8 @@ json row_of(const row& row)
         out["ratio"] = *row.ratio;
     if (row.cpu)
         out["cpu"] = {{"median", *row.cpu}, {"unit", row.cpu_unit}};
-    if (row.target)
-        out["target"] = {{"text", row.target->to_string(row)}, {"met", row.target->met(row)}};
+    if (!row.targets.empty())
+        out["target"] = {{"text", row.targets_text()}, {"met", row.targets_met()}};
     if (!row.distribution.empty()) {
         auto& points = out["distribution"] = json::array();
         for (const auto& [share, value] : row.distribution)

@@ -13,7 +13,7 @@ namespace terrace::bench {
 /// Name and value, as describe_machine() gives them.
 using machine_facts = std::vector<std::pair<std::string, std::string>>;
 
-/// The rows of one workload for readers: lines that end in '\n', under a heading.
+/// The rows for readers, those of each workload under a heading: lines that end in '\n'.
 [[nodiscard]] std::string to_table(std::span<const row> rows);
 
 /// All rows for programs; docs/bench.md describes the keys.

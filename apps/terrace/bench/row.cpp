@@ -40,11 +40,24 @@ std::string target::to_string(const row& row) const
     case kind::at_least:
         return fmt::format(">= {} {}", number_text(limit_), row.unit);
     case kind::ratio:
-        return fmt::format(">= {:g} x ceiling", limit_);
+        return fmt::format(">= {:.2g} x ceiling", limit_);
     case kind::above_ceiling:
         return fmt::format("<= ceiling + {:g} {}", limit_, row.unit);
     }
     return {};
+}
+
+bool row::targets_met() const
+{
+    return std::ranges::all_of(targets, [this](const target& t) { return t.met(*this); });
+}
+
+std::string row::targets_text() const
+{
+    std::string text;
+    for (const auto& t : targets)
+        text += fmt::format("{}{}", text.empty() ? "" : " and ", t.to_string(*this));
+    return text;
 }
 
 std::string row::parameter(const std::string& key) const

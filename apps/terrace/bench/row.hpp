@@ -35,7 +35,7 @@ public:
     [[nodiscard]] static target above_ceiling_at_most(double limit) { return {kind::above_ceiling, limit}; }
 
     [[nodiscard]] bool met(const struct row& row) const;
-    /// As "<= 40 ns/key" or ">= 0.95 x memcpy".
+    /// As "<= 40 ns/key" or ">= 0.95 x ceiling".
     [[nodiscard]] std::string to_string(const struct row& row) const;
 
 private:
@@ -55,7 +55,7 @@ struct row {
     bench::better better = bench::better::lower;
     std::string ceiling_name = {}; ///< what no engine could beat; empty: there is none
     std::string cpu_unit = {};     ///< empty: the processor's time is not measured
-    std::optional<bench::target> target = {};
+    std::vector<target> targets = {};
 
     // What the runs gave.
     std::size_t runs = 0;
@@ -69,6 +69,9 @@ struct row {
     /// Share and value: so many of all samples took no longer. Empty: the row has no samples.
     std::vector<std::pair<double, double>> distribution = {};
 
+    [[nodiscard]] bool targets_met() const;
+    /// As "<= 40 ns/key"; "" if there is none.
+    [[nodiscard]] std::string targets_text() const;
     /// The value of a parameter, "" if there is none of that name.
     [[nodiscard]] std::string parameter(const std::string& key) const;
     /// "batch 256, 1 thread".

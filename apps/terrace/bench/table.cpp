@@ -32,8 +32,8 @@ line line_of(const row& row)
         cells[7] = fmt::format("{:.2f}", *row.ratio);
     if (row.cpu)
         cells[8] = fmt::format("{} {}", number_text(*row.cpu), row.cpu_unit);
-    if (row.target)
-        cells[9] = fmt::format("{}: {}", row.target->to_string(row), row.target->met(row) ? "met" : "MISSED");
+    if (!row.targets.empty())
+        cells[9] = fmt::format("{}: {}", row.targets_text(), row.targets_met() ? "met" : "MISSED");
     return cells;
 }
 
@@ -54,9 +54,8 @@ std::string to_line(const line& cells, const std::array<std::size_t, columns>& w
     return text + '\n';
 }
 
-} // namespace
-
-std::string to_table(std::span<const row> rows)
+/// The rows of one workload.
+std::string table_of(std::span<const row> rows)
 {
     std::vector<line> lines;
     for (const auto& row : rows)
@@ -77,6 +76,21 @@ std::string to_table(std::span<const row> rows)
         text += to_line(cells, widths);
     return text + fmt::format("  {} runs each; the process took {:.0f} MiB at most\n", rows.front().runs,
                               static_cast<double>(peak) / 0x1p20);
+}
+
+} // namespace
+
+std::string to_table(std::span<const row> rows)
+{
+    std::string text;
+    while (!rows.empty()) {
+        const auto other = std::ranges::find_if(
+            rows, [&](const std::string& name) { return name != rows.front().workload; }, &row::workload);
+        const auto same = static_cast<std::size_t>(other - rows.begin());
+        text += (text.empty() ? "" : "\n") + table_of(rows.first(same));
+        rows = rows.subspan(same);
+    }
+    return text;
 }
 
 } // namespace terrace::bench

@@ -52,5 +52,11 @@ struct benchmark {
 
 [[nodiscard]] std::vector<workload_maker> l1_workloads(const bench_options& options);
 [[nodiscard]] std::vector<workload_maker> prefetch_workloads(const bench_options& options);
+[[nodiscard]] std::vector<workload_maker> load_workloads(const bench_options& options);
+[[nodiscard]] std::vector<workload_maker> store_workloads(const bench_options& options);
+[[nodiscard]] std::vector<workload_maker> adapter_workloads(const bench_options& options);
+[[nodiscard]] std::vector<workload_maker> replay_workloads(const bench_options& options);
+[[nodiscard]] std::vector<workload_maker> scale_workloads(const bench_options& options);
+[[nodiscard]] std::vector<workload_maker> slow_tier_workloads(const bench_options& options);
 
 } // namespace terrace::bench

@@ -1,0 +1,239 @@
+#include "bench/raw_files.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <spawn.h>
+#include <stdexcept>
+#include <sys/wait.h>
+#include <system_error>
+#include <thread>
+#include <unistd.h>
+
+#include "bench/data.hpp"
+#include "bench/measure.hpp"
+
+namespace terrace::bench {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The exit status of a program that is given no input, or none if it could not be started.
+std::optional<int> run_program(std::vector<std::string> arguments)
+{
+    std::vector<char*> raw;
+    for (auto& argument : arguments)
+        raw.push_back(argument.data());
+    raw.push_back(nullptr);
+    posix_spawn_file_actions_t files;
+    ::posix_spawn_file_actions_init(&files);
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+        ::posix_spawn_file_actions_addopen(&files, fd, "/dev/null", O_RDWR, 0);
+    pid_t child = 0;
+    const int failure = ::posix_spawnp(&child, raw.front(), &files, nullptr, raw.data(), environ);
+    ::posix_spawn_file_actions_destroy(&files);
+    if (failure != 0)
+        return std::nullopt;
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+bool fio_is_installed()
+{
+    static const bool installed = run_program({"fio", "--version"}) == 0;
+    return installed;
+}
+
+[[noreturn]] void fail(const fs::path& path, const char* what)
+{
+    throw std::system_error(errno, std::generic_category(), fmt::format("{}: {}", path.string(), what));
+}
+
+/// A file that is open.
+class open_file {
+public:
+    open_file(const fs::path& path, int flags) : path_{path}, fd_{::open(path.c_str(), flags | O_CLOEXEC, 0600)}
+    {
+        if (fd_ < 0)
+            fail(path, "cannot be opened");
+    }
+    open_file(const open_file&) = delete;
+    open_file& operator=(const open_file&) = delete;
+    ~open_file() { ::close(fd_); }
+
+    void read(std::span<std::byte> to) const
+    {
+        if (::pread(fd_, to.data(), to.size(), 0) != static_cast<ssize_t>(to.size()))
+            fail(path_, "cannot be read");
+    }
+    void write(std::span<const std::byte> from) const
+    {
+        if (::pwrite(fd_, from.data(), from.size(), 0) != static_cast<ssize_t>(from.size()))
+            fail(path_, "cannot be written");
+    }
+
+private:
+    fs::path path_;
+    int fd_;
+};
+
+} // namespace
+
+std::string raw_files::setting::to_string() const
+{
+    if (engine.empty())
+        return fmt::format("{} threads", jobs);
+    return jobs == 1 && engine != "psync" ? fmt::format("fio {}, depth {}", engine, depth)
+                                          : fmt::format("fio {}, {} jobs", engine, jobs);
+}
+
+raw_files::raw_files(fs::path directory, cache how, std::size_t files, std::size_t file_bytes, std::size_t depth)
+    : directory_{std::move(directory)},
+      cache_{how},
+      files_{files},
+      file_bytes_{file_bytes},
+      read_settings_{candidates(depth)},
+      write_settings_{read_settings_}
+{
+    fs::create_directories(directory_);
+}
+
+raw_files::~raw_files()
+{
+    std::error_code ignored;
+    fs::remove_all(directory_, ignored);
+}
+
+std::vector<raw_files::setting> raw_files::candidates(std::size_t depth) const
+{
+    if (!fio_is_installed())
+        return {{.engine = "", .depth = 1, .jobs = depth == 0 ? 4 : std::min<std::size_t>(depth, 4)}};
+    std::vector<setting> all;
+    auto add = [&](const char* engine, std::size_t at_a_time, std::size_t jobs) {
+        if (at_a_time <= files_ && files_ % jobs == 0 && jobs <= files_)
+            all.push_back({.engine = engine, .depth = at_a_time, .jobs = jobs});
+    };
+    if (cache_ == cache::direct) {
+        for (const std::size_t d : {4, 8, 16, 32})
+            if (depth == 0)
+                add("io_uring", d, 1);
+        if (depth != 0)
+            add("io_uring", depth, 1);
+    } else {
+        for (const std::size_t jobs : {1, 2, 4})
+            if (depth == 0 || jobs <= depth)
+                add("psync", 1, jobs);
+    }
+    return all;
+}
+
+double raw_files::read(std::size_t passes)
+{
+    return best_of(direction::read, read_settings_, passes);
+}
+
+double raw_files::write()
+{
+    return best_of(direction::write, write_settings_, 1);
+}
+
+double raw_files::best_of(direction way, std::vector<setting>& settings, std::size_t passes)
+{
+    double best = 0;
+    const auto tried = settings;
+    for (const auto& how : tried) {
+        const auto speed = transfer(way, how, passes);
+        if (speed <= best)
+            continue;
+        best = speed;
+        settings = {how}; // from now on it alone
+    }
+    name_ = settings.front().to_string();
+    return best;
+}
+
+double raw_files::transfer(direction way, const setting& how, std::size_t passes)
+{
+    return how.engine.empty() ? by_threads(way, how, passes) : by_fio(way, how, passes);
+}
+
+double raw_files::by_fio(direction way, const setting& how, std::size_t passes)
+{
+    const bool reads = way == direction::read;
+    const auto said = directory_ / "fio.json";
+    std::vector<std::string> arguments{
+        "fio", "--name=raw", "--thread", "--group_reporting", "--output-format=json", "--gtod_reduce=1",
+        "--disk_util=0", "--file_service_type=sequential",
+        // What is read through the page cache is to be there; what is read past it is not.
+        cache_ == cache::direct ? "--invalidate=1" : "--invalidate=0", fmt::format("--output={}", said.string()),
+        fmt::format("--directory={}", (directory_ / (reads ? "read" : "write")).string()),
+        fmt::format("--nrfiles={}", files_ / how.jobs), fmt::format("--openfiles={}", files_ / how.jobs),
+        fmt::format("--filesize={}", file_bytes_), fmt::format("--bs={}", file_bytes_),
+        fmt::format("--ioengine={}", how.engine), fmt::format("--iodepth={}", how.depth),
+        fmt::format("--numjobs={}", how.jobs), fmt::format("--direct={}", cache_ == cache::direct ? 1 : 0),
+        fmt::format("--rw={}", reads ? "read" : "write"), fmt::format("--loops={}", passes)};
+    if (!reads)
+        arguments.insert(arguments.end(), {"--create_on_open=1", "--unlink=1"});
+    fs::create_directories(directory_ / (reads ? "read" : "write"));
+    const auto status = run_program(arguments);
+    std::ifstream in{said};
+    const auto answer = nlohmann::json::parse(in, nullptr, false);
+    if (status != 0 || answer.is_discarded())
+        throw std::runtime_error(fmt::format("fio failed in {}", directory_.string()));
+    return answer.at("jobs").at(0).at(reads ? "read" : "write").at("bw_bytes").get<double>() / 0x1p30;
+}
+
+double raw_files::by_threads(direction way, const setting& how, std::size_t passes)
+{
+    const bool reads = way == direction::read;
+    const int direct = cache_ == cache::direct ? O_DIRECT : 0;
+    const object_pool memory{how.jobs, file_bytes_};
+    auto file = [&](std::size_t i) { return directory_ / fmt::format("own-{}", i % files_); };
+    if (reads && !fs::exists(file(files_ - 1)))
+        for (std::size_t i = 0; i < files_; ++i)
+            open_file{file(i), O_WRONLY | O_CREAT | direct}.write(memory.object(i));
+    if (!reads)
+        for (std::size_t i = 0; i < files_; ++i)
+            fs::remove(file(i));
+
+    std::atomic<std::size_t> next{0};
+    std::vector<std::thread> threads;
+    const stopwatch watch;
+    for (std::size_t n = 0; n < how.jobs; ++n)
+        threads.emplace_back([&, n] {
+            for (auto i = next++; i < files_ * passes; i = next++)
+                if (reads)
+                    open_file{file(i), O_RDONLY | direct}.read(memory.object(n));
+                else
+                    open_file{file(i), O_WRONLY | O_CREAT | direct}.write(memory.object(n));
+        });
+    for (auto& thread : threads)
+        thread.join();
+    return static_cast<double>(files_ * passes * file_bytes_) / watch.seconds() / 0x1p30;
+}
+
+double write_and_rename_us(const fs::path& directory, std::size_t bytes, bool direct)
+{
+    static const object_pool source{1, std::size_t{1} << 20};
+    const auto before = directory / "raw.tmp";
+    const auto after = directory / "raw";
+    fs::create_directories(directory);
+    const stopwatch watch;
+    {
+        const open_file file{before, O_WRONLY | O_CREAT | O_EXCL | (direct ? O_DIRECT : 0)};
+        file.write(source.object(0).first(bytes));
+    }
+    fs::rename(before, after);
+    const auto seconds = watch.seconds();
+    fs::remove(after);
+    return seconds * 1e6;
+}
+
+} // namespace terrace::bench

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace terrace::bench {
+
+/// What a file system gives to a program that does nothing but read and write: the ceiling of whatever keeps objects
+/// in files.
+///
+/// It is fio's, as a child process, where that is installed, and otherwise that of a few threads of our own. Files have
+/// the size of an object, one transfer moves one of them.
+class raw_files {
+public:
+    enum class cache : std::uint8_t { page_cache, direct };
+    /// depth  transfers at a time; 0: as many as turn out to be best
+    raw_files(std::filesystem::path directory, cache how, std::size_t files, std::size_t file_bytes,
+              std::size_t depth = 0);
+    raw_files(const raw_files&) = delete;
+    raw_files& operator=(const raw_files&) = delete;
+    ~raw_files(); ///< removes the directory
+
+    /// GiB/s of all files, read so many times over. Throws std::runtime_error if it cannot be done.
+    double read(std::size_t passes);
+    /// GiB/s of all files, made anew.
+    double write();
+
+    /// "fio io_uring, depth 8", for the direction that was measured last.
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+private:
+    /// How many at a time, by whom.
+    struct setting {
+        std::string engine; // of fio; empty: our own threads
+        std::size_t depth = 1;
+        std::size_t jobs = 1;
+
+        [[nodiscard]] std::string to_string() const;
+    };
+    enum class direction : std::uint8_t { read, write };
+
+    [[nodiscard]] std::vector<setting> candidates(std::size_t depth) const;
+    double best_of(direction way, std::vector<setting>& settings, std::size_t passes);
+    double transfer(direction way, const setting& how, std::size_t passes);
+    double by_fio(direction way, const setting& how, std::size_t passes);
+    double by_threads(direction way, const setting& how, std::size_t passes);
+
+    std::filesystem::path directory_;
+    cache cache_;
+    std::size_t files_;
+    std::size_t file_bytes_;
+    std::vector<setting> read_settings_; // one, once the best is known
+    std::vector<setting> write_settings_;
+    std::string name_;
+};
+
+/// The microseconds that it takes to make a file of so many bytes under another name and to rename it.
+double write_and_rename_us(const std::filesystem::path& directory, std::size_t bytes, bool direct);
+
+} // namespace terrace::bench
