@@ -1,0 +1,68 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <terrace/cuda/method_table.hpp>
+#include <terrace/cuda/pinned_memory.hpp>
+#include <terrace/cuda/transfer_backend.hpp>
+
+namespace terrace::cuda {
+
+/// Whether this build has CUDA in it, or is the stub that says that it has not.
+[[nodiscard]] bool built_with_cuda() noexcept;
+
+/// Why GPU `device` cannot be used: no CUDA in this build, no driver, no such device. Nothing: it can.
+[[nodiscard]] std::optional<std::string> why_no_device(int device = 0);
+
+/// How a GPU is used.
+struct cuda_options {
+    int device = 0; ///< as CUDA numbers them
+    /// What L1 is pinned by. Objects that are not pinned are copied all the same, in the thread that starts the job,
+    /// and counted. Null: whatever is moved is pinned.
+    std::shared_ptr<pinned_memory> l1 = {};
+    /// Always this one, but where it is impossible. None: by sizes.
+    std::optional<transfer_method> method = {};
+    /// What decides by sizes. None: measured now, which takes some tenths of a second and 32 MiB of device memory.
+    std::optional<method_table> methods = {};
+    /// Blocks of 512 threads that a kernel has at most; each takes a part of one multiprocessor. 1 to 1024
+    std::uint32_t kernel_blocks = 16;
+    /// Device memory of the staged kernel, in each direction, in 4 parts; 0: it is not used. A multiple of 1 KiB
+    std::uint64_t staging_bytes = std::uint64_t{32} << 20;
+};
+
+/// What a GPU was given to do.
+struct cuda_status {
+    struct use {
+        std::uint64_t jobs = 0;
+        std::uint64_t bytes = 0;
+    };
+    std::array<use, 3> methods;        ///< by transfer_method
+    std::uint64_t unpinned_bytes = 0;  ///< of these, from or to memory that was not pinned
+    std::uint64_t multiprocessors = 0; ///< of the device
+    std::uint64_t kernel_blocks = 0;   ///< of one kernel at most: no more multiprocessors than that are busy with it
+    std::string not_calibrated;        ///< why nothing was measured although it was to be; empty: it was
+};
+
+/// A transfer_backend on a GPU.
+class cuda_backend : public transfer_backend {
+public:
+    [[nodiscard]] virtual cuda_status status() const = 0;
+    [[nodiscard]] virtual const method_table& methods() const noexcept = 0;
+
+    /// Jobs that are started later begin when what `stream` (a cudaStream_t) has to do now is done: for a gather of
+    /// pages that a model is still writing. Throws std::runtime_error.
+    virtual void begin_after(void* stream) = 0;
+    /// What `stream` gets to do later begins when the jobs that have been started are done, or have failed. Throws
+    /// std::runtime_error.
+    virtual void end_before(void* stream) = 0;
+};
+
+/// Throws std::runtime_error "no GPU here: ..." if there is none, or what CUDA says; std::invalid_argument for options
+/// outside their limits.
+[[nodiscard]] std::shared_ptr<cuda_backend> make_cuda_backend(cuda_options options = {});
+
+} // namespace terrace::cuda
