@@ -1,0 +1,87 @@
+#pragma once
+
+#include <boost/system/error_code.hpp>
+#include <boost/system/system_error.hpp>
+#include <cuda_runtime_api.h>
+#include <memory>
+
+namespace terrace::cuda::detail {
+
+/// The category "cuda" of cudaError_t values.
+[[nodiscard]] const boost::system::error_category& cuda_category() noexcept;
+
+[[nodiscard]] inline boost::system::error_code error_of(cudaError_t e) noexcept
+{
+    return {static_cast<int>(e), cuda_category()};
+}
+
+/// Throws boost::system::system_error, a std::runtime_error, unless the call succeeded. `what` names it.
+inline void check(cudaError_t e, const char* what)
+{
+    if (e != cudaSuccess) {
+        (void)cudaGetLastError(); // or the next launch would be blamed for it
+        throw boost::system::system_error{error_of(e), what};
+    }
+}
+
+/// Makes a device the thread's current one while it lives: the thread is the caller's, who may use another.
+class device_scope {
+public:
+    explicit device_scope(int device)
+    {
+        check(cudaGetDevice(&before_), "cudaGetDevice");
+        if (before_ != device)
+            check(cudaSetDevice(device), "cudaSetDevice");
+    }
+    ~device_scope() { (void)cudaSetDevice(before_); }
+    device_scope(const device_scope&) = delete;
+    device_scope& operator=(const device_scope&) = delete;
+
+private:
+    int before_ = 0;
+};
+
+struct destroy_stream {
+    void operator()(cudaStream_t s) const noexcept { (void)cudaStreamDestroy(s); }
+};
+struct destroy_event {
+    void operator()(cudaEvent_t e) const noexcept { (void)cudaEventDestroy(e); }
+};
+struct free_device {
+    void operator()(void* p) const noexcept { (void)cudaFree(p); }
+};
+struct free_host {
+    void operator()(void* p) const noexcept { (void)cudaFreeHost(p); }
+};
+using owned_stream = std::unique_ptr<CUstream_st, destroy_stream>;
+using stream_event = std::unique_ptr<CUevent_st, destroy_event>;
+using device_memory = std::unique_ptr<void, free_device>;
+using pinned_host_memory = std::unique_ptr<void, free_host>;
+
+/// All on the current device.
+[[nodiscard]] inline owned_stream make_stream()
+{
+    cudaStream_t s = nullptr;
+    check(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking), "cudaStreamCreate");
+    return owned_stream{s};
+}
+[[nodiscard]] inline stream_event make_event(unsigned flags = cudaEventDisableTiming)
+{
+    cudaEvent_t e = nullptr;
+    check(cudaEventCreateWithFlags(&e, flags), "cudaEventCreate");
+    return stream_event{e};
+}
+[[nodiscard]] inline device_memory allocate_device(std::size_t bytes)
+{
+    void* p = nullptr;
+    check(cudaMalloc(&p, bytes), "cudaMalloc");
+    return device_memory{p};
+}
+[[nodiscard]] inline pinned_host_memory allocate_pinned(std::size_t bytes)
+{
+    void* p = nullptr;
+    check(cudaHostAlloc(&p, bytes, cudaHostAllocPortable | cudaHostAllocMapped), "cudaHostAlloc");
+    return pinned_host_memory{p};
+}
+
+} // namespace terrace::cuda::detail

@@ -1,0 +1,250 @@
+#include "calibration.hpp"
+#include "cuda_handles.hpp"
+#include "lane.hpp"
+
+#include <cstring>
+#include <fmt/format.h>
+#include <mutex>
+#include <new>
+#include <stdexcept>
+
+#include <terrace/cuda/device.hpp>
+
+namespace terrace::cuda {
+namespace detail {
+namespace {
+
+// Boost's category has a protected destructor and a friend, which gcc takes for one that anybody can call.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wnon-virtual-dtor"
+class cuda_error_category final : public boost::system::error_category {
+public:
+    constexpr cuda_error_category() noexcept : error_category{0x7465727263756461U} {}
+    [[nodiscard]] const char* name() const noexcept override { return "cuda"; }
+    [[nodiscard]] std::string message(int value) const override
+    {
+        const auto e = static_cast<cudaError_t>(value);
+        return fmt::format("{} ({})", cudaGetErrorString(e), cudaGetErrorName(e));
+    }
+};
+#pragma GCC diagnostic pop
+
+class locker final : public page_locker {
+    void lock(std::span<std::byte> memory) override
+    {
+        if (const auto reason = why_no_device())
+            throw std::runtime_error("no GPU here: " + *reason);
+        check(cudaHostRegister(memory.data(), memory.size(), cudaHostRegisterPortable | cudaHostRegisterMapped),
+              "cudaHostRegister");
+    }
+    void unlock(std::span<std::byte> memory) noexcept override
+    {
+        if (cudaHostUnregister(memory.data()) != cudaSuccess) // the driver may be gone at the process's end
+            (void)cudaGetLastError();
+    }
+};
+
+[[nodiscard]] cuda_options checked(cuda_options options)
+{
+    if (options.kernel_blocks == 0 || options.kernel_blocks > 1024)
+        throw std::invalid_argument(fmt::format("cuda backend: {} kernel blocks; 1 to 1024", options.kernel_blocks));
+    if (options.staging_bytes % 1024 != 0)
+        throw std::invalid_argument(
+            fmt::format("cuda backend: {} staging bytes; a multiple of 1024", options.staging_bytes));
+    if (const auto reason = why_no_device(options.device))
+        throw std::runtime_error("no GPU here: " + *reason);
+    return options;
+}
+
+/// A completion on its way through the device's queue, and back by report().
+struct pending {
+    transfer_backend::completion done;
+};
+
+void CUDART_CB report(cudaStream_t, cudaError_t e, void* p) noexcept
+{
+    const std::unique_ptr<pending> reached{static_cast<pending*>(p)};
+    reached->done(e == cudaSuccess ? boost::system::error_code{} : error_of(e));
+}
+
+class backend final : public cuda_backend {
+public:
+    explicit backend(cuda_options options)
+        : options_{checked(std::move(options))},
+          on_device_{options_.device},
+          gather_{direction::gather, options_},
+          scatter_{direction::scatter, options_}
+    {
+        int multiprocessors = 0;
+        check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, options_.device),
+              "cudaDeviceGetAttribute");
+        status_.multiprocessors = static_cast<std::uint64_t>(multiprocessors);
+        status_.kernel_blocks = options_.kernel_blocks;
+        choose_methods();
+        on_device_.reset();
+    }
+
+    ~backend() override
+    {
+        gather_.synchronize(); // and with them what was to be reported
+        scatter_.synchronize();
+    }
+
+    [[nodiscard]] std::string_view name() const noexcept override { return "cuda"; }
+    [[nodiscard]] const method_table& methods() const noexcept override { return methods_; }
+    [[nodiscard]] cuda_status status() const override
+    {
+        std::scoped_lock guard{mutex_};
+        return status_;
+    }
+
+    void start(transfer_job job, completion done) override
+    {
+        std::scoped_lock guard{mutex_};
+        lane& l = job.way == direction::gather ? gather_ : scatter_;
+        try {
+            const device_scope scope{options_.device};
+            queue(l, job);
+            hand_over(l, done);
+        } catch (const boost::system::system_error& e) {
+            // Some of it may be running: the memory must stay until that has ended.
+            l.synchronize();
+            done(e.code());
+        }
+    }
+
+    [[nodiscard]] device_buffer allocate(std::uint64_t bytes) override
+    {
+        const device_scope scope{options_.device};
+        const std::shared_ptr<void> memory{allocate_device(bytes)};
+        return {memory, reinterpret_cast<device_address>(memory.get()), bytes};
+    }
+    void upload(device_address to, std::span<const std::byte> from) override
+    {
+        const device_scope scope{options_.device};
+        check(cudaMemcpy(reinterpret_cast<void*>(to), from.data(), from.size(), cudaMemcpyHostToDevice), "cudaMemcpy");
+        check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+    }
+    void download(std::span<std::byte> to, device_address from) override
+    {
+        const device_scope scope{options_.device};
+        check(cudaMemcpy(to.data(), reinterpret_cast<const void*>(from), to.size(), cudaMemcpyDeviceToHost),
+              "cudaMemcpy");
+    }
+
+    void begin_after(void* other) override
+    {
+        std::scoped_lock guard{mutex_};
+        const device_scope scope{options_.device};
+        const stream_event now = make_event();
+        check(cudaEventRecord(now.get(), static_cast<cudaStream_t>(other)), "cudaEventRecord");
+        gather_.begin_after(now.get());
+        scatter_.begin_after(now.get());
+    }
+    void end_before(void* other) override
+    {
+        std::scoped_lock guard{mutex_};
+        const device_scope scope{options_.device};
+        gather_.end_before(static_cast<cudaStream_t>(other));
+        scatter_.end_before(static_cast<cudaStream_t>(other));
+    }
+
+private:
+    void choose_methods()
+    {
+        if (options_.methods) {
+            methods_ = *options_.methods;
+            return;
+        }
+        if (options_.method)
+            return;
+        try {
+            methods_ = method_table{calibrate(gather_, scatter_)};
+        } catch (const boost::system::system_error& e) {
+            status_.not_calibrated = e.what();
+        }
+    }
+
+    void queue(lane& l, const transfer_job& job)
+    {
+        std::uint64_t bytes = 0;
+        std::uint64_t unpinned = 0;
+        const page_shape& shape = job.pages.shape();
+        const std::uint64_t layers = job.layers.last - job.layers.first;
+        for (const transfer_job::item& item : job.items) {
+            const std::uint64_t moved =
+                item.chunk->tokens_of(job.objects.tokens()) * shape.kv * shape.token_bytes() * layers;
+            bytes += moved;
+            if (options_.l1 && !options_.l1->is_pinned({item.object, job.objects.size_bytes(shape)}))
+                unpinned += moved;
+        }
+        transfer_method method =
+            options_.method.value_or(methods_.choose(job.way, typical_run_bytes(job.pages, job.objects), bytes));
+        if (unpinned != 0 && method == transfer_method::mapped_kernel)
+            method = transfer_method::staged_kernel;
+        if (l.queue(job, method, unpinned == 0) == lane::outcome::impossible) {
+            // No room for staging. The kernel that needs none is next, and needs pinned memory.
+            method = unpinned == 0 ? transfer_method::mapped_kernel : transfer_method::copy_engine;
+            (void)l.queue(job, method, unpinned == 0);
+        }
+        cuda_status::use& use = status_.methods[static_cast<std::size_t>(method)];
+        ++use.jobs;
+        use.bytes += bytes;
+        status_.unpinned_bytes += unpinned;
+    }
+
+    /// cudaLaunchHostFunc() would never call back after an error on the device, and who waits would wait for ever.
+    static void hand_over(lane& l, completion& done)
+    {
+        auto p = std::make_unique<pending>(pending{done});
+        check(cudaStreamAddCallback(l.last_stream(), report, p.get(), 0), "cudaStreamAddCallback");
+        (void)p.release(); // report() has it now
+    }
+
+    const cuda_options options_;
+    std::optional<device_scope> on_device_; // while it is constructed
+    mutable std::mutex mutex_;
+    lane gather_;
+    lane scatter_;
+    method_table methods_;
+    cuda_status status_;
+};
+
+} // namespace
+
+const boost::system::error_category& cuda_category() noexcept
+{
+    static const cuda_error_category instance;
+    return instance;
+}
+
+} // namespace detail
+
+bool built_with_cuda() noexcept
+{
+    return true;
+}
+
+std::optional<std::string> why_no_device(int device)
+{
+    int count = 0; // CUDA leaves it as it is when it fails
+    if (const cudaError_t e = cudaGetDeviceCount(&count); e != cudaSuccess) {
+        (void)cudaGetLastError();
+        return detail::error_of(e).message();
+    }
+    if (device < 0 || device >= count)
+        return fmt::format("device {} of {}", device, count);
+    return {};
+}
+
+std::shared_ptr<page_locker> make_cuda_page_locker()
+{
+    return std::make_shared<detail::locker>();
+}
+
+std::shared_ptr<cuda_backend> make_cuda_backend(cuda_options options)
+{
+    return std::make_shared<detail::backend>(std::move(options));
+}
+
+} // namespace terrace::cuda

@@ -1,0 +1,80 @@
+// The kernels that copy. Plain C++: neither Asio's coroutines nor fmt compile here.
+
+#include "kernels.hpp"
+
+namespace terrace::cuda::detail {
+namespace {
+
+// A thread has this many units on their way at a time: what one bus round trip of a microsecond or more can be filled
+// with by few threads. More of them cost registers.
+constexpr std::uint32_t in_flight = 4;
+
+template <class Unit, bool gather>
+__global__ void __launch_bounds__(kernel_threads) move_units(const __grid_constant__ kernel_launch l)
+{
+    const kernel_slice& s = l.slice[blockIdx.y];
+    const std::uint32_t units = units_of(l, s);
+    const std::uint32_t threads = gridDim.x * blockDim.x;
+    // units < 2^31, and so many threads more are still less than 2^32.
+    for (std::uint32_t u = blockIdx.x * blockDim.x + threadIdx.x; u < units; u += in_flight * threads) {
+        Unit value[in_flight];
+        Unit* to[in_flight];
+#pragma unroll
+        for (std::uint32_t i = 0; i < in_flight; ++i) {
+            if (u + i * threads < units) {
+                const unit_place at = locate(l, s, u + i * threads);
+                auto* const device = reinterpret_cast<Unit*>(at.device);
+                auto* const object = reinterpret_cast<Unit*>(s.object + at.object);
+                to[i] = gather ? object : device;
+                value[i] = __ldcs(gather ? device : object); // nobody reads it again soon
+            }
+        }
+#pragma unroll
+        for (std::uint32_t i = 0; i < in_flight; ++i)
+            if (u + i * threads < units)
+                __stcs(to[i], value[i]);
+    }
+}
+
+template <bool gather>
+cudaError_t launch(const kernel_launch& l, std::uint32_t blocks, cudaStream_t stream)
+{
+    std::uint32_t most_units = 0;
+    for (std::uint32_t i = 0; i < l.slices; ++i)
+        most_units = units_of(l, l.slice[i]) > most_units ? units_of(l, l.slice[i]) : most_units;
+    const std::uint32_t useful = (most_units - 1) / (kernel_threads * in_flight) + 1;
+    const std::uint32_t share = blocks / l.slices > 0 ? blocks / l.slices : 1;
+    const dim3 grid(share < useful ? share : useful, l.slices);
+    switch (l.unit_bytes) {
+    case 16:
+        move_units<uint4, gather><<<grid, kernel_threads, 0, stream>>>(l);
+        break;
+    case 8:
+        move_units<uint2, gather><<<grid, kernel_threads, 0, stream>>>(l);
+        break;
+    case 4:
+        move_units<unsigned int, gather><<<grid, kernel_threads, 0, stream>>>(l);
+        break;
+    case 2:
+        move_units<unsigned short, gather><<<grid, kernel_threads, 0, stream>>>(l);
+        break;
+    default:
+        move_units<unsigned char, gather><<<grid, kernel_threads, 0, stream>>>(l);
+        break;
+    }
+    return cudaGetLastError();
+}
+
+} // namespace
+
+cudaError_t launch_gather(const kernel_launch& l, std::uint32_t blocks, cudaStream_t stream)
+{
+    return launch<true>(l, blocks, stream);
+}
+
+cudaError_t launch_scatter(const kernel_launch& l, std::uint32_t blocks, cudaStream_t stream)
+{
+    return launch<false>(l, blocks, stream);
+}
+
+} // namespace terrace::cuda::detail
