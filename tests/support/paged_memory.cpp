@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/system/system_error.hpp>
 #include <cstring>
 #include <doctest/doctest.h>
 #include <future>

@@ -28,7 +28,7 @@ struct page_shape {
     [[nodiscard]] std::uint64_t head_bytes() const noexcept { return std::uint64_t{head_dim} * element_bytes(type); }
     /// Of one token in one layer, keys or values.
     [[nodiscard]] std::uint64_t token_bytes() const noexcept { return heads * head_bytes(); }
-    [[nodiscard]] std::uint32_t planes() const noexcept { return layers * kv; }
+    [[nodiscard]] constexpr std::uint32_t planes() const noexcept { return layers * kv; }
 
     friend bool operator==(const page_shape&, const page_shape&) = default;
 };

@@ -1,0 +1,256 @@
+// What only a GPU can show. Names that begin with "small:" also run under compute-sanitizer; see ./dev gpu.
+
+#include "support/paged_memory.hpp"
+#include "support/world.hpp"
+
+#include <cstring>
+#include <cuda_runtime_api.h>
+#include <doctest/doctest.h>
+#include <future>
+
+#include <terrace/cuda/device.hpp>
+#include <terrace/cuda/device_prefetch.hpp>
+#include <terrace/cuda/transfer_engine.hpp>
+#include <terrace/memory_adapter.hpp>
+
+using namespace terrace;
+using namespace terrace::test;
+using cuda::cuda_options;
+using cuda::direction;
+using cuda::transfer_method;
+
+namespace {
+
+constexpr std::array methods{transfer_method::mapped_kernel, transfer_method::staged_kernel,
+                             transfer_method::copy_engine};
+
+std::shared_ptr<std::byte> pinned(std::size_t bytes)
+{
+    void* p = nullptr;
+    REQUIRE(cudaHostAlloc(&p, bytes, cudaHostAllocMapped) == cudaSuccess);
+    return {static_cast<std::byte*>(p), [](std::byte* memory) { (void)cudaFreeHost(memory); }};
+}
+
+std::shared_ptr<cuda::cuda_backend> backend_with(transfer_method method, std::uint64_t staging_bytes = 1 << 20)
+{
+    cuda_options options;
+    options.method = method;
+    options.staging_bytes = staging_bytes;
+    return cuda::make_cuda_backend(options);
+}
+
+/// A rank of a model as people run them: one tensor a layer, 8 KV heads of 128.
+engine_tensors model(std::uint32_t page_tokens)
+{
+    using enum cuda::axis;
+    return {"a model", {4, 2, 1024 / page_tokens, page_tokens, 8, 128, dtype::bf16}, {kv, page, token, head, element}};
+}
+
+} // namespace
+
+TEST_CASE("small: every layout of every engine, by every method")
+{
+    for (const transfer_method method : methods) {
+        CAPTURE(to_string(method));
+        std::mt19937_64 random{10};
+        const auto backend = backend_with(method);
+        for (const engine_tensors& engine : engines())
+            check_all_round_trips(*backend, moved_by(*backend), engine, random, pinned);
+        const auto use = backend->status().methods.at(static_cast<std::size_t>(method));
+        CHECK(use.jobs == engines().size() * 10 * 8); // object layouts, and jobs of each: none went another way
+    }
+}
+
+TEST_CASE("gpu: pages of 16, 32 and 64 tokens of a model, in chunks of 256, by every method and by sizes")
+{
+    std::mt19937_64 random{11};
+    for (const transfer_method method : methods) {
+        const auto backend = backend_with(method, 32 << 20);
+        for (const std::uint32_t page_tokens : {16U, 32U, 64U})
+            check_round_trip(*backend, moved_by(*backend), model(page_tokens), cuda::object_layout{256}, random,
+                             pinned);
+    }
+    const auto measured = cuda::make_cuda_backend();
+    CHECK(measured->status().not_calibrated == "");
+    CHECK(measured->methods().cells().size() == 18);
+    for (const std::uint32_t page_tokens : {16U, 32U, 64U})
+        check_round_trip(*measured, moved_by(*measured), model(page_tokens), cuda::object_layout{256}, random, pinned);
+}
+
+TEST_CASE("small: what is not pinned is copied all the same, and counted")
+{
+    std::mt19937_64 random{12};
+    for (const transfer_method method : methods) {
+        cuda_options options;
+        options.method = method;
+        options.staging_bytes = 1 << 20;
+        options.l1 = std::make_shared<cuda::pinned_memory>(); // none of it
+        const auto backend = cuda::make_cuda_backend(options);
+        check_round_trip(*backend, moved_by(*backend), engines().front(), cuda::object_layout{16}, random);
+        const auto status = backend->status();
+        CHECK(status.unpinned_bytes > 0);
+        CHECK(status.methods[0].jobs == 0); // no kernel can reach it
+    }
+}
+
+TEST_CASE("small: many jobs of both directions at once, over little staging memory, do not disturb each other")
+{
+    std::mt19937_64 random{13};
+    constexpr std::uint32_t rounds = 50;
+    constexpr std::uint32_t pages_each = 5; // of 16 tokens that begin inside a page
+    for (const transfer_method method : methods) {
+        CAPTURE(to_string(method));
+        const auto backend = backend_with(method, 64 << 10);
+        engine_tensors engine = engines().front();
+        engine.shape.pages = rounds * pages_each;
+        const cuda::object_layout objects{16};
+        const std::size_t bytes = objects.size_bytes(engine.shape);
+        const cuda::layer_range all{0, engine.shape.layers};
+        paged_memory from{*backend, engine, random};
+        paged_memory to{*backend, engine, random};
+        const auto table = random_chunk(engine.shape, engine.shape.pages * engine.shape.page_tokens, 0, random).pages();
+        std::vector<cuda::paged_chunk> chunks;
+        for (std::uint32_t i = 0; i < rounds; ++i)
+            chunks.emplace_back(std::vector(table.begin() + i * pages_each, table.begin() + (i + 1) * pages_each), 1);
+        const auto gathered = pinned(rounds * bytes);
+        const auto scattered = pinned(rounds * bytes);
+        const auto source = random_bytes(rounds * bytes, random);
+        std::memcpy(scattered.get(), source.data(), source.size());
+
+        std::vector<std::promise<boost::system::error_code>> ends(std::size_t{2} * rounds);
+        const auto start = [&](direction way, const paged_memory& pages, std::byte* object, std::uint32_t i,
+                               std::size_t end) {
+            backend->start({way, pages.layout(), objects, all, {{object + i * bytes, &chunks[i]}}},
+                           [&ends, end](boost::system::error_code e) { ends[end].set_value(e); });
+        };
+        for (std::uint32_t i = 0; i < rounds; ++i) {
+            start(direction::gather, from, gathered.get(), i, i);
+            start(direction::scatter, to, scattered.get(), i, rounds + i);
+        }
+        for (auto& end : ends)
+            CHECK_FALSE(end.get_future().get());
+        for (std::uint32_t i = 0; i < rounds; ++i) {
+            std::vector<std::byte> expected(bytes);
+            from.expect_gathered(objects, chunks[i], all, expected);
+            CHECK(std::memcmp(gathered.get() + i * bytes, expected.data(), bytes) == 0);
+            const auto object = source.begin() + static_cast<std::ptrdiff_t>(i * bytes);
+            to.expect_scattered(objects, chunks[i], all, {object, object + static_cast<std::ptrdiff_t>(bytes)});
+        }
+        CHECK(to.as_expected());
+    }
+}
+
+TEST_CASE("small: jobs begin after what a stream has to do, and end before what it gets later")
+{
+    std::mt19937_64 random{14};
+    const auto backend = backend_with(transfer_method::staged_kernel);
+    const engine_tensors engine{"",
+                                {1, 1, 1024, 16, 8, 128, dtype::bf16},
+                                {cuda::axis::layer, cuda::axis::kv, cuda::axis::page, cuda::axis::token,
+                                 cuda::axis::head, cuda::axis::element}};
+    paged_memory pages{*backend, engine, random};
+    const cuda::object_layout objects{16};
+    const cuda::paged_chunk last{{1023}};
+    const std::size_t bytes = objects.size_bytes(engine.shape);
+    const auto object = pinned(bytes);
+    cudaStream_t model = nullptr;
+    REQUIRE(cudaStreamCreateWithFlags(&model, cudaStreamNonBlocking) == cudaSuccess);
+    for (int value = 1; value < 20; ++value) {
+        auto* const tensor = reinterpret_cast<void*>(pages.layout().plane(0));
+        for (int pass = 0; pass < 10; ++pass) // long enough to be late
+            REQUIRE(cudaMemsetAsync(tensor, pass < 9 ? 0 : value, engine.tensor_bytes(), model) == cudaSuccess);
+        backend->begin_after(model);
+        std::promise<boost::system::error_code> ended;
+        backend->start({direction::gather, pages.layout(), objects, {0, 1}, {{object.get(), &last}}},
+                       [&](boost::system::error_code e) { ended.set_value(e); });
+        backend->end_before(model);
+        REQUIRE(cudaMemsetAsync(tensor, 0, engine.tensor_bytes(), model) == cudaSuccess);
+        CHECK_FALSE(ended.get_future().get());
+        CHECK(object.get()[0] == static_cast<std::byte>(value));
+        CHECK(object.get()[bytes - 1] == static_cast<std::byte>(value));
+    }
+    REQUIRE(cudaStreamSynchronize(model) == cudaSuccess);
+    CHECK(cudaStreamDestroy(model) == cudaSuccess);
+}
+
+TEST_CASE("small: pages to L1 to L2 to L1 to other pages, through leases that cross slices of a growing L1")
+{
+    std::mt19937_64 random{15};
+    for (const transfer_method method : methods) {
+        CAPTURE(to_string(method));
+        const engine_tensors engine = model(16);
+        const cuda::object_layout objects{16 * 13}; // 3.25 MiB: most lie in two slices
+        const auto layout = objects.memory(engine.shape);
+        const auto names = keys("a b c d");
+
+        const auto hook = std::make_shared<cuda::pinned_memory>();
+        cuda_options options;
+        options.method = method;
+        options.l1 = hook;
+        const auto backend = cuda::make_cuda_backend(options);
+        paged_memory from{*backend, engine, random};
+        paged_memory to{*backend, engine, random};
+        std::vector<cuda::paged_chunk> here;
+        std::vector<cuda::paged_chunk> there;
+        for (std::uint32_t i = 0; i < names.size(); ++i) {
+            std::vector<std::uint32_t> pages;
+            for (std::uint32_t p = 0; p < 13; ++p)
+                pages.push_back(i * 13 + p);
+            here.emplace_back(pages);
+            std::ranges::reverse(pages);
+            there.emplace_back(pages);
+            std::vector<std::byte> object(layout.size_bytes());
+            from.expect_gathered(objects, here.back(), {0, 4}, object);
+            to.expect_scattered(objects, there.back(), {0, 4}, object);
+        }
+
+        asio::io_context io{1};
+        config c;
+        c.l1.capacity_bytes = 32 << 20;
+        c.l1.initial_bytes = 2 << 20;
+        c.l1.slice_bytes = 2 << 20;
+        c.l1.hook = hook;
+        storage_manager manager{io.get_executor(), c};
+        manager.add_adapter(std::make_unique<memory_adapter>());
+        cuda::transfer_engine transfers{io.get_executor(), backend};
+        const auto work = [&]() -> asio::awaitable<void> {
+            auto staged = manager.reserve_write(names, layout);
+            auto filled = co_await transfers.gather({std::move(staged), from.layout(), objects, here});
+            filled.commit();
+            co_await manager.flush();
+            manager.clear(clear_mode::unlocked);
+            auto prefetch = manager.submit_prefetch({names, layout});
+            auto brought =
+                co_await cuda::scatter_prefetch(transfers, std::move(prefetch), to.layout(), objects, there, 2);
+            CHECK(brought.scattered == names.size());
+            CHECK(brought.prefetched.l2_hits == names.size());
+            co_await transfers.close();
+            brought = {};
+            co_await manager.close();
+        };
+        std::exception_ptr failed;
+        asio::co_spawn(io, work, [&](std::exception_ptr e) { failed = e; });
+        io.run();
+        if (failed)
+            std::rethrow_exception(failed);
+        CHECK(hook->status().pinned_slices > 1);
+        CHECK(backend->status().unpinned_bytes == 0);
+        CHECK(to.as_expected());
+    }
+}
+
+TEST_CASE("gpu: options outside their limits are refused")
+{
+    const auto refused = [](auto change) {
+        cuda_options options;
+        options.method = transfer_method::copy_engine;
+        change(options);
+        CHECK_THROWS_AS((void)cuda::make_cuda_backend(options), std::invalid_argument);
+    };
+    refused([](cuda_options& o) { o.kernel_blocks = 0; });
+    refused([](cuda_options& o) { o.kernel_blocks = 1025; });
+    refused([](cuda_options& o) { o.staging_bytes = 1000; });
+    cuda_options absent;
+    absent.device = 1000;
+    CHECK_THROWS_AS((void)cuda::make_cuda_backend(absent), std::runtime_error);
+}

@@ -1,0 +1,17 @@
+// Everything here needs a GPU. Without one it says so, and ends with a status of its own, which ctest takes for
+// skipped.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <cstdio>
+#include <doctest/doctest.h>
+
+#include <terrace/cuda/device.hpp>
+
+int main(int argc, char** argv)
+{
+    constexpr int no_gpu = 3;
+    if (const auto reason = terrace::cuda::why_no_device()) {
+        std::printf("no GPU here: %s\n", reason->c_str());
+        return no_gpu;
+    }
+    return doctest::Context{argc, argv}.run();
+}
