@@ -7,6 +7,22 @@ namespace terrace::simulation {
 
 using std::chrono::milliseconds;
 
+namespace {
+
+/// What adapters and the engine say has left L2, or has not come where it should.
+struct lost_so_far {
+    explicit lost_so_far(const engine_status& s)
+    {
+        for (const adapter_entry& a : s.adapters)
+            objects += a.self.evicted_objects + a.self.corrupt_objects;
+        objects += s.store.failed_demotions;
+    }
+    friend bool operator==(const lost_so_far&, const lost_so_far&) = default;
+    std::uint64_t objects = 0;
+};
+
+} // namespace
+
 asio::awaitable<void> world::audit()
 {
     note("the audit");
@@ -16,8 +32,15 @@ asio::awaitable<void> world::audit()
     }
     co_await come_to_rest();
     co_await audit_stores();
+    const lost_so_far before{manager_.status()};
+    const auto stored = co_await contents();
     co_await audit_l1();
     co_await audit_room();
+    if (honest_ && demotes() && lost_so_far{manager_.status()} == before) {
+        const auto now = co_await contents();
+        for (std::size_t n = 0; n < stored.size(); ++n)
+            check(!stored[n] || now[n], "an object was lost on its way from one tier to the next");
+    }
     co_await audit_lookups();
     if (honest_ && !adapters_.empty()) {
         co_await audit_prefetch();
@@ -107,31 +130,34 @@ asio::awaitable<std::vector<bool>> world::contents(const plugged& adapter)
     co_return there;
 }
 
+/// Which objects are in any adapter.
+asio::awaitable<std::vector<bool>> world::contents()
+{
+    std::vector<bool> anywhere(truth::objects);
+    for (const plugged& adapter : adapters_) {
+        const auto there = co_await contents(adapter);
+        for (std::size_t n = 0; n < there.size(); ++n)
+            anywhere[n] = anywhere[n] || there[n];
+    }
+    co_return anywhere;
+}
+
 /// What was committed is stored where it should be, if nothing says otherwise.
 asio::awaitable<void> world::audit_stores()
 {
     const engine_status s = manager_.status();
-    const bool all_stored = s.store.failed_objects + s.store.dropped_objects + s.store.refused_objects +
-                                s.store.declined_objects + s.store.failed_demotions ==
-                            0;
+    const bool all_stored =
+        s.store.failed_objects + s.store.dropped_objects + s.store.refused_objects + s.store.declined_objects == 0;
     const bool all_kept = std::ranges::all_of(s.adapters, [](const adapter_entry& a) {
         return a.self.corrupt_objects == 0 && (a.self.capacity_bytes == 0 || a.self.evicted_objects == 0);
     });
     if (!honest_ || !all_stored || !all_kept || adapters_.empty())
         co_return;
-    std::vector<bool> anywhere(truth::objects);
     for (const plugged& adapter : adapters_) {
         const auto there = co_await contents(adapter);
         for (std::size_t i = adapter.commits_before; i < commits_.size() && adapter.unlimited && !demotes(); ++i)
             check(there[commits_[i]], "an object counts as stored, and is not there");
-        for (std::size_t n = 0; n < there.size(); ++n)
-            anywhere[n] = anywhere[n] || there[n];
     }
-    const bool none_over_quota =
-        std::ranges::all_of(s.adapters, [](const adapter_entry& a) { return a.self.evicted_objects == 0; });
-    for (std::size_t i = adapters_[0].commits_before;
-         i < commits_.size() && demotes() && unplugged_ == 0 && none_over_quota; ++i)
-        check(anywhere[commits_[i]], "an object was lost on its way from one tier to the next");
 }
 
 /// Every adapter is asked again once it works, whatever it did before.

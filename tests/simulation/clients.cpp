@@ -118,7 +118,7 @@ void world::commit(write_lease& lease, const numbers& which, const memory_layout
     filled.for_each_set([&](std::size_t i) {
         const std::uint64_t version = truth_.new_version();
         truth::fill(which[i], version, lease.bytes(i));
-        truth_.committed(which[i], version, layout);
+        truth_.committed(which[i], version, layout, mode);
         commits_.push_back(which[i]);
         written.emplace_back(truth::key(which[i]), version);
     });
@@ -427,7 +427,6 @@ asio::awaitable<void> world::unplug()
     const auto at = adapters_.begin() + static_cast<std::ptrdiff_t>(dice_.below(adapters_.size()));
     const adapter_id id = at->id;
     adapters_.erase(at);
-    ++unplugged_;
     note("remove adapter {}", static_cast<std::uint32_t>(id));
     co_await closes(manager_.remove_adapter(id));
 }

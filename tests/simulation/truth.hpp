@@ -10,6 +10,7 @@
 #include <terrace/memory_layout.hpp>
 #include <terrace/object_key.hpp>
 #include <terrace/read_lease.hpp>
+#include <terrace/write_lease.hpp>
 
 namespace terrace::simulation {
 
@@ -33,9 +34,15 @@ public:
     [[nodiscard]] std::uint64_t new_version() { return ++last_version_; }
     static void fill(std::uint32_t n, std::uint64_t version, std::span<std::byte> bytes);
     [[nodiscard]] static std::uint64_t version(std::span<const std::byte> bytes);
-    void committed(std::uint32_t n, std::uint64_t version, const memory_layout& layout)
+    void committed(std::uint32_t n, std::uint64_t version, const memory_layout& layout, write_mode mode)
     {
-        committed_.emplace(version, commit{n, layout.fingerprint()});
+        committed_.emplace(version, commit{n, layout.fingerprint(), mode != write_mode::new_only});
+    }
+    /// Whether these bytes are to replace those of an older version.
+    [[nodiscard]] bool overwrites(std::uint64_t version) const
+    {
+        const auto known = committed_.find(version);
+        return known != committed_.end() && known->second.overwrites;
     }
 
     /// What is wrong with an object as a reader sees it; empty: nothing.
@@ -49,6 +56,7 @@ private:
     struct commit {
         std::uint32_t n = 0;
         std::uint64_t fingerprint = 0; // of its layout
+        bool overwrites = false;
     };
     std::unordered_map<std::uint64_t, commit> committed_; // by version
 };

@@ -135,6 +135,7 @@ private:
     asio::awaitable<void> write_quietly(std::uint32_t first, std::size_t objects);
     /// Which objects the adapter has.
     asio::awaitable<std::vector<bool>> contents(const plugged& adapter);
+    asio::awaitable<std::vector<bool>> contents();
     /// Which keys of a request are in L2, in any adapter.
     class l2_content {
     public:
@@ -175,7 +176,6 @@ private:
     std::map<std::uint32_t, clock::time_point> pinned_; // until when
     std::list<clock::time_point> in_line_;              // deadlines of who waits for room, by order of arrival
     std::vector<std::uint32_t> commits_;                // every object's, in order
-    std::size_t unplugged_ = 0;
     std::vector<plugged> adapters_;
     storage_manager manager_;
 };
