@@ -186,6 +186,15 @@ inline std::vector<char> bytes_of(const std::filesystem::path& path)
     return bytes;
 }
 
+/// An unsigned number of so many bytes, little-endian.
+inline std::uint64_t number_at(std::span<const char> file, std::size_t offset, std::size_t bytes)
+{
+    std::uint64_t n = 0;
+    for (std::size_t i = bytes; i-- != 0;)
+        n = n << 8 | static_cast<unsigned char>(file[offset + i]);
+    return n;
+}
+
 inline void write_file(const std::filesystem::path& path, std::span<const char> bytes)
 {
     std::filesystem::create_directories(path.parent_path());

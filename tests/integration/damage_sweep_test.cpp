@@ -194,7 +194,8 @@ TEST_CASE_TEMPLATE("damage anywhere in stored files: what is hit is a miss, the 
         const contents damaged = read_all(w.directory.path());
 
         w.open();
-        for (const auto& [n, place] : w.places) {
+        for (const auto& [number, place] : w.places) {
+            const std::uint64_t n = number; // for clang 14, a lambda's
             CAPTURE(n);
             const fate what = fate_of(place, pristine, damaged);
             const fate its_segment = fate_of({place.file, 0, block}, pristine, damaged); // or the same file's header

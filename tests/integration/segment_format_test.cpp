@@ -47,6 +47,15 @@ indexed object(std::uint64_t n, std::uint64_t payload_bytes, std::uint32_t uses,
     return {key(n), {1, n * 100'000, payload_bytes, 7, n}, uses, locked};
 }
 
+/// One that is never read or written.
+segment_file segment_of(std::uint64_t bytes)
+{
+    segment_file segment;
+    segment.file = std::make_shared<const terrace::io::unique_fd>();
+    segment.bytes = bytes;
+    return segment;
+}
+
 std::vector<object_key> keys_of(const std::vector<indexed>& objects)
 {
     std::vector<object_key> keys;
@@ -163,8 +172,7 @@ TEST_CASE("segment format: any bytes under a right checksum are parsed within th
 
 TEST_CASE("write group: small records that arrive together are one write")
 {
-    segment_file segment;
-    segment.bytes = 1 << 20;
+    segment_file segment = segment_of(1 << 20);
     segment.end = 8192;
     std::vector<std::byte> payload(10'000);
     std::vector<outgoing> records(20);
@@ -187,8 +195,7 @@ TEST_CASE("write group: small records that arrive together are one write")
 
 TEST_CASE("write group: a large payload is written from where it is, with what was before it")
 {
-    segment_file segment;
-    segment.bytes = 16 << 20; // not yet begun: its header goes along
+    const segment_file segment = segment_of(16 << 20); // not yet begun: its header goes along
     const aligned_buffer payload{1 << 20};
     std::vector<outgoing> records(4);
     write_group group{segment};
@@ -207,8 +214,7 @@ TEST_CASE("write group: a large payload is written from where it is, with what w
 
 TEST_CASE("write group: it ends where the segment's end mark has to go, or at the limit")
 {
-    segment_file segment;
-    segment.bytes = 10 * block_bytes;
+    const segment_file segment = segment_of(10 * block_bytes);
     CHECK(room_for_records(segment) == 8 * block_bytes);
     std::vector<std::byte> payload(3 * block_bytes);
     std::vector<outgoing> records(3);

@@ -77,21 +77,15 @@ TEST_CASE("segment volume: the label is as docs/formats/segment.md says, and the
     w.open();
     w.put(keys({1}), 1000);
     const std::vector<char> file = bytes_of(w.path);
-    const auto number_at = [&](std::size_t offset, std::size_t bytes) {
-        std::uint64_t n = 0;
-        for (std::size_t i = bytes; i-- != 0;)
-            n = n << 8 | static_cast<unsigned char>(file[offset + i]);
-        return n;
-    };
     CHECK(std::string(file.begin(), file.begin() + 8) == "TERRVOLM");
-    CHECK(number_at(8, 4) == 1);
-    CHECK(number_at(12, 4) == 16);
-    CHECK(number_at(16, 8) == segment_bytes);
+    CHECK(number_at(file, 8, 4) == 1);
+    CHECK(number_at(file, 12, 4) == 16);
+    CHECK(number_at(file, 16, 8) == segment_bytes);
     CHECK(std::all_of(file.begin() + 24, file.begin() + 4088, [](char c) { return c == 0; }));
     CHECK(std::string(file.begin() + block, file.begin() + block + 8) == "TERRSEGM");
-    CHECK(number_at(block + 12, 4) == 1);
+    CHECK(number_at(file, block + 12, 4) == 1);
     CHECK(std::string(file.begin() + 2 * block, file.begin() + 2 * block + 8) == "TERRRECD");
-    CHECK(number_at(2 * block + 24, 8) == block); // places are counted from the segment's start
+    CHECK(number_at(file, 2 * block + 24, 8) == block); // places are counted from the segment's start
 }
 
 TEST_CASE("segment volume: a new adapter finds what the last one stored, replaced and erased, without a snapshot")

@@ -10,8 +10,8 @@ namespace terrace::segment {
 
 namespace {
 
-constexpr std::string_view magic = "TERRSNAP";
-constexpr std::uint64_t version = 1;
+constexpr std::string_view snapshot_magic = "TERRSNAP";
+constexpr std::uint64_t snapshot_version = 1;
 
 /// Appends numbers and text.
 class writer {
@@ -86,8 +86,8 @@ std::optional<std::span<const std::byte>> checked(std::span<const std::byte> sna
 std::vector<std::byte> make_snapshot(const snapshot_source& of)
 {
     writer out;
-    out.text(magic);
-    for (const std::uint64_t n : {version, std::uint64_t{of.segments.size()}, std::uint64_t{of.objects.size()},
+    out.text(snapshot_magic);
+    for (const std::uint64_t n : {snapshot_version, std::uint64_t{of.segments.size()}, std::uint64_t{of.objects.size()},
                                   of.last_sequence, of.last_order})
         out.number(n);
     for (const segment_file* s : of.segments)
@@ -110,7 +110,7 @@ bool apply_snapshot(std::span<const std::byte> snapshot, recovered& found)
     if (!content)
         return false;
     reader in{*content};
-    if (in.text(magic.size()) != magic || in.number() != version)
+    if (in.text(snapshot_magic.size()) != snapshot_magic || in.number() != snapshot_version)
         return false;
     const std::uint64_t segments = in.number();
     const std::uint64_t objects = in.number();

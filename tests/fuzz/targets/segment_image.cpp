@@ -57,8 +57,8 @@ segment_file file_of(const bytes& image)
     segment.state = segment_state::sealed;
     segment.life = life;
     segment.bytes = image.size();
-    segment.file = io::unique_fd{::memfd_create("segment", MFD_CLOEXEC)};
-    if (::pwrite(segment.file.get(), image.data(), image.size(), 0) != static_cast<ssize_t>(image.size()))
+    segment.file = std::make_shared<const io::unique_fd>(::memfd_create("segment", MFD_CLOEXEC));
+    if (::pwrite(segment.file->get(), image.data(), image.size(), 0) != static_cast<ssize_t>(image.size()))
         throw std::system_error(errno, std::generic_category(), "memfd");
     return segment;
 }

@@ -1,0 +1,104 @@
+// What both adapters on disk promise beyond the contract that the conformance suite checks.
+
+#include "integration/adapter_world.hpp"
+
+#include <array>
+#include <boost/system/system_error.hpp>
+#include <stdexcept>
+
+#include <terrace/file_adapter.hpp>
+#include <terrace/segment_adapter.hpp>
+
+using namespace terrace;
+using namespace terrace::test;
+
+namespace {
+
+struct files : adapter_world<l2_adapter> {
+    static constexpr const char* name = "file adapter";
+    files()
+    {
+        file_options options{directory.path()};
+        options.threads = 2;
+        adapter = std::make_unique<file_adapter>(options);
+    }
+};
+struct segments : adapter_world<l2_adapter> {
+    static constexpr const char* name = "segment adapter";
+    segments()
+    {
+        segment_options options{directory.path()};
+        options.segment_bytes = 4 << 20;
+        options.threads = 2;
+        adapter = std::make_unique<segment_adapter>(options);
+    }
+};
+
+} // namespace
+
+TEST_CASE_TEMPLATE("disk adapters: wrong arguments are refused before anything changes", World, files, segments)
+{
+    World w;
+    std::array<std::byte, 10> bytes{};
+    const std::vector<load_item> loads{{key(1), memory_layout::bytes(11), bytes}};
+    const std::vector<store_item> stores{{key(1), memory_layout::bytes(11), bytes}};
+    const std::vector<store_item> nameless{{object_key{}, memory_layout::bytes(10), bytes}};
+    CHECK_THROWS_AS(w.run(w.adapter->load(loads)), std::invalid_argument);
+    CHECK_THROWS_AS(w.run(w.adapter->store(stores)), std::invalid_argument);
+    CHECK_THROWS_AS(w.run(w.adapter->store(nameless)), std::invalid_argument);
+    CHECK_THROWS_AS((void)w.lookup({object_key{}}), std::invalid_argument);
+    CHECK(w.status().in_flight == 0);
+    CHECK(w.status().objects == 0);
+}
+
+TEST_CASE_TEMPLATE("disk adapters: closed, they hold no lock and refuse every call", World, files, segments)
+{
+    World w;
+    w.put(keys({1}), 1000);
+    w.lookup(keys({1}));
+    w.run(w.adapter->close());
+    CHECK(w.status().locked_objects == 0);
+    CHECK(w.status().in_flight == 0);
+    CHECK_THROWS_WITH_AS((void)w.lookup(keys({1})), doctest::Contains(World::name), boost::system::system_error);
+    CHECK_THROWS_AS((void)w.get(keys({1}), 1000), boost::system::system_error);
+}
+
+TEST_CASE_TEMPLATE("disk adapters: destroyed without close(), they end what is in flight first", World, files, segments)
+{
+    World w;
+    const std::vector<object_key> many = keys_to(1, 50);
+    w.put(many, 64 * 1024);
+    // Freed together right after the adapter: the sanitizers see a thread that still uses them.
+    auto buffers = std::make_unique<std::vector<memory>>();
+    std::vector<load_item> loads;
+    std::vector<store_item> stores;
+    for (const object_key& k : many) {
+        buffers->emplace_back(64 * 1024);
+        loads.emplace_back(k, memory_layout::bytes(64 * 1024), buffers->back().bytes());
+        stores.emplace_back(k, memory_layout::bytes(64 * 1024), buffers->back().bytes());
+    }
+    int ended = 0;
+    asio::co_spawn(w.context, w.adapter->load(loads), [&](std::exception_ptr, const bitmap&) { ++ended; });
+    asio::co_spawn(w.context, w.adapter->store(stores), [&](std::exception_ptr, const bitmap&) { ++ended; });
+    w.context.restart();
+    int handlers = 2; // both have begun
+    SUBCASE("at once") {}
+    SUBCASE("somewhat later")
+    {
+        handlers = 4;
+    }
+    SUBCASE("later still")
+    {
+        handlers = 6;
+    }
+    for (int i = 0; i < handlers; ++i)
+        w.context.run_one();
+    w.adapter.reset();
+    buffers.reset();
+    SUBCASE("and the calls end on their executor")
+    {
+        w.context.run();
+        CHECK(ended == 2);
+    }
+    SUBCASE("or never, when that goes too") {}
+}
