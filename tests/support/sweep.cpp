@@ -33,10 +33,22 @@ struct ending {
     bool aborted = false;
 };
 
-void check_works(stage& s)
+/// All of L1 can be had by somebody who does not wait.
+void check_l1_is_free(stage& s, std::size_t objects)
+{
+    std::vector<object_key> all;
+    for (std::size_t i = 0; i < objects; ++i)
+        all.push_back(key("all" + std::to_string(i)));
+    const write_lease lease = s.w.manager.reserve_write(all, s.w.layout);
+    for (std::size_t i = 0; i < objects; ++i)
+        CHECK(lease.ok(i) == l1_error::none);
+}
+
+void check_works(stage& s, const scene& played)
 {
     s.w.run(s.w.manager.flush());
     check_nothing_left(s.w);
+    check_l1_is_free(s, played.options.l1_objects);
     s.w.write("fresh");
     s.w.run(s.w.manager.flush());
     const auto fresh = keys("fresh");
@@ -76,7 +88,7 @@ ending play(const scene& played, std::size_t moments, answers adapters_answer, c
     s.ticket.reset();
     s.w.settle();
     if (played.works_afterwards)
-        check_works(s);
+        check_works(s, played);
     s.w.close();
     return result;
 }

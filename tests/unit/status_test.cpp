@@ -44,3 +44,17 @@ TEST_CASE("status: its JSON is one line, or indented, and holds whatever an adap
     CHECK(nlohmann::json::parse(to_json(status, 2)) == json);
     CHECK(to_json(status, 2).starts_with("{\n  \"l1\": {\n    \"capacity_bytes\": 0,\n"));
 }
+
+TEST_CASE("status: what happened to a key, and how an adapter is, have names")
+{
+    using enum l1_error;
+    CHECK(to_string(none) == "none");
+    CHECK(to_string(already_resident) == "already_resident");
+    CHECK(to_string(not_resident) == "not_resident");
+    CHECK(to_string(out_of_memory) == "out_of_memory");
+    CHECK(to_string(larger_than_l1) == "larger_than_l1");
+    CHECK(to_string(l1_error::closed) == "closed");
+    CHECK(to_string(adapter_health::healthy) == "healthy");
+    CHECK(to_string(adapter_health::degraded) == "degraded");
+    CHECK(to_string(adapter_health::failed) == "failed");
+}

@@ -90,6 +90,7 @@ public:
     [[nodiscard]] std::string to_string() const;
 
     /// The inverse of to_string(). Errors: errc::malformed_key.
+    /// Throws std::length_error when the intern table is full.
     [[nodiscard]] static result<object_key> parse(std::string_view text);
 
     /// Well mixed, and cheap: no string is read.

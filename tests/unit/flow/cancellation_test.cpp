@@ -312,6 +312,16 @@ TEST_CASE("cancelled at any moment: a lookup, and the load of its ticket")
         };
         s.call = [](stage& on) { return on.w.launch(hits(on.ticket->load(), 2)); };
     }
+    SUBCASE("the load, by a completion token")
+    {
+        s.at_least = {3, 1};
+        s.before = [look_up](stage& on) {
+            on.w.put("a b");
+            look_up(on);
+            on.shut_all_gates();
+        };
+        s.call = [](stage& on) { return on.w.launch(hits(on.ticket->async_load(asio::use_awaitable), 2)); };
+    }
     SUBCASE("the load of what has no room but that of stores")
     {
         s.at_least = {6, 4};
@@ -463,6 +473,14 @@ TEST_CASE("cancelled at any moment: the removal of an adapter, which goes on")
     {
         s.at_least = {2, 1};
         s.before = shut_all;
+    }
+    SUBCASE("that has nothing to do, by a completion token")
+    {
+        s.at_least = {2, 1};
+        s.before = shut_all;
+        s.call = [](stage& on) {
+            return on.w.launch(on.w.manager.async_remove_adapter(on.w.ids[0], asio::use_awaitable));
+        };
     }
     SUBCASE("that loads and stores")
     {

@@ -1,5 +1,6 @@
 #include "support/world.hpp"
 
+#include <boost/asio/detached.hpp>
 #include <boost/asio/use_future.hpp>
 #include <boost/system/system_error.hpp>
 #include <thread>
@@ -316,6 +317,24 @@ TEST_CASE("adapters come and go while the engine runs")
     w.close();
 }
 
+TEST_CASE("a manager that is moved goes on under its new name")
+{
+    asio::io_context io;
+    config cfg;
+    cfg.l1.capacity_bytes = 1 << 20;
+    const auto names = keys("a");
+    storage_manager first{io.get_executor(), cfg};
+    first.reserve_write(names, memory_layout::bytes(object_bytes)).commit();
+    storage_manager second{std::move(first)};
+    CHECK(second.read(names).size() == 1);
+    storage_manager third{io.get_executor(), cfg};
+    third = std::move(second); // what it had is abandoned
+    CHECK(third.read(names).size() == 1);
+    asio::co_spawn(io, third.close(), asio::detached);
+    io.run();
+    CHECK(third.read(names).empty());
+}
+
 TEST_CASE("bad configuration is refused with the value and what was expected")
 {
     asio::io_context io;
@@ -331,18 +350,44 @@ TEST_CASE("bad configuration is refused with the value and what was expected")
     refused([](config& c) { c.eviction.low_watermark = 0.99; }, "eviction.low_watermark is 0.99; expected 0 to");
     refused([](config& c) { c.eviction.policy = "mru"; },
             "\"mru\" is unknown; expected lru, s3fifo, isolated_lru or none");
+    refused(
+        [](config& c) {
+            c.l1.capacity_bytes = 4096;
+            c.l1.alignment_bytes = 8192;
+        },
+        "l1.alignment_bytes is 8192; expected at most l1.capacity_bytes, which is 4096");
+    refused([](config& c) { c.pinned_limit = 1.5; }, "pinned_limit is 1.5; expected 0 to 1");
+    refused([](config& c) { c.eviction.make_policy = [] { return nullptr; }; }, "eviction.make_policy returned null");
     refused([](config& c) { c.prefetch = nullptr; }, "prefetch is null");
+    refused([](config& c) { c.store = nullptr; }, "store is null");
+    refused([](config& c) { c.prefetch_limits.requests_in_flight = 0; },
+            "requests_in_flight is 0; expected at least 1");
+    refused([](config& c) { c.prefetch_limits.window_bytes = 0; }, "window_bytes is 0; expected at least 1");
+    refused([](config& c) { c.prefetch_limits.room_timeout = {}; }, "room_timeout is 0; expected more than 0 ms");
     refused([](config& c) { c.close_timeout = {}; }, "close_timeout is 0; expected more than 0 ms");
+    CHECK_THROWS_WITH_AS(storage_manager(asio::any_io_executor{}), doctest::Contains("the executor is empty"),
+                         std::invalid_argument);
     CHECK_THROWS_WITH_AS((void)prefetch_policy::make("x"), doctest::Contains("expected default or retain"),
                          std::invalid_argument);
     CHECK_THROWS_WITH_AS((void)store_policy::make("x"),
                          doctest::Contains("expected default, skip_l1, second_touch, write_budget or tiered"),
                          std::invalid_argument);
     world w;
-    adapter_options bad;
-    bad.load_timeout = std::chrono::milliseconds{-1};
-    CHECK_THROWS_WITH_AS(w.manager.add_adapter(std::make_unique<scripted_adapter>(w.adapters[0]), bad),
-                         doctest::Contains("load_timeout is -1"), std::invalid_argument);
+    const auto refused_adapter = [&](auto change, const char* why) {
+        adapter_options bad;
+        change(bad);
+        CHECK_THROWS_WITH_AS(w.manager.add_adapter(std::make_unique<scripted_adapter>(w.adapters[0]), bad),
+                             doctest::Contains(why), std::invalid_argument);
+    };
+    refused_adapter([](adapter_options& o) { o.load_timeout = std::chrono::milliseconds{-1}; }, "load_timeout is -1");
+    refused_adapter([](adapter_options& o) { o.store_window_bytes = 0; }, "store_window_bytes is 0");
+    refused_adapter([](adapter_options& o) { o.store_retries.attempts = 0; }, "attempts is 0; expected at least 1");
+    refused_adapter([](adapter_options& o) { o.store_retries.backoff = {}; }, "store_retries.backoff is 0");
+    refused_adapter([](adapter_options& o) { o.store_retries.backoff = std::chrono::seconds{6}; },
+                    "backoff is 6000; expected 1 ms to max_backoff, which is 5000 ms");
+    refused_adapter([](adapter_options& o) { o.store_retries.max_backoff = std::chrono::hours{25}; },
+                    "max_backoff is 90000000; expected 1 ms to one day");
+    refused_adapter([](adapter_options& o) { o.store_retries.give_up_after = {}; }, "give_up_after is 0");
     CHECK_THROWS_WITH_AS(w.manager.add_adapter(nullptr), doctest::Contains("null"), std::invalid_argument);
 }
 

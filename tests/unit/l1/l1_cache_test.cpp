@@ -583,3 +583,19 @@ TEST_CASE("L1: closed, it keeps what is resident for those who read it, and take
     CHECK(l1.cache->status().staged_objects == 0);
     CHECK(intact(held));
 }
+
+TEST_CASE("l1: many more small objects than the index had room for at first are all found")
+{
+    l1_config cfg;
+    cfg.capacity_bytes = 4 << 20;
+    cfg.alignment_bytes = 64;
+    cfg.huge_pages = huge_page_mode::off;
+    const auto cache = std::make_shared<l1_cache>(cfg, eviction_policy::make("lru"), cfg.capacity_bytes);
+    std::vector<object_key> names;
+    for (std::size_t i = 0; i < 40'000; ++i)
+        names.push_back(key("n" + std::to_string(i)));
+    cache->reserve_write(names, memory_layout::bytes(64), write_mode::new_only, on_shortage::keep_leading)->commit();
+    CHECK(cache->status().resident_objects == names.size());
+    CHECK(cache->read(names, 1).size() == names.size());
+    cache->check();
+}
