@@ -3,26 +3,61 @@
 #include <boost/asio/this_coro.hpp>
 #include <cstring>
 #include <memory>
+#include <memory_resource>
 #include <mutex>
 
 #include <terrace/object_index.hpp>
 
+#include "huge_pages.hpp"
+
 namespace terrace {
 namespace {
 
-/// One stored object. Loads share it, so that erasing or replacing it takes no bytes from under them.
-struct stored_bytes {
-    stored_bytes(std::span<const std::byte> from, std::uint64_t layout_fingerprint)
-        : bytes{std::make_unique_for_overwrite<std::byte[]>(from.size())},
-          size{from.size()},
-          fingerprint{layout_fingerprint}
+/// The memory of payloads.
+///
+/// Threads: any.
+class payload_memory {
+public:
+    [[nodiscard]] std::byte* allocate(std::size_t bytes)
     {
-        std::memcpy(bytes.get(), from.data(), from.size());
+        std::scoped_lock guard{mutex_};
+        return static_cast<std::byte*>(pool_.allocate(bytes, alignment));
+    }
+    void deallocate(std::byte* memory, std::size_t bytes)
+    {
+        std::scoped_lock guard{mutex_};
+        pool_.deallocate(memory, bytes, alignment);
     }
 
-    std::unique_ptr<std::byte[]> bytes;
-    std::size_t size;
-    std::uint64_t fingerprint;
+private:
+    static constexpr std::size_t alignment = 64;
+
+    std::mutex mutex_;
+    huge_page_resource pages_;
+    std::pmr::unsynchronized_pool_resource pool_{&pages_};
+};
+
+/// One stored object. Loads share it, so that erasing or replacing it takes no bytes from under them.
+class stored_bytes {
+public:
+    stored_bytes(payload_memory& memory, std::span<const std::byte> from, std::uint64_t layout_fingerprint)
+        : bytes{memory.allocate(from.size())},
+          size{from.size()},
+          fingerprint{layout_fingerprint},
+          memory_{memory}
+    {
+        std::memcpy(bytes, from.data(), from.size());
+    }
+    ~stored_bytes() { memory_.deallocate(bytes, size); }
+    stored_bytes(const stored_bytes&) = delete;
+    stored_bytes& operator=(const stored_bytes&) = delete;
+
+    std::byte* const bytes;
+    const std::size_t size;
+    const std::uint64_t fingerprint;
+
+private:
+    payload_memory& memory_;
 };
 
 std::uint64_t total_bytes(const auto& items)
@@ -83,7 +118,7 @@ public:
             }
             index_.touch(item.key);
         }
-        std::memcpy(item.bytes.data(), object->bytes.get(), object->size);
+        std::memcpy(item.bytes.data(), object->bytes, object->size);
         return true;
     }
 
@@ -91,7 +126,7 @@ public:
     {
         if (item.mode == store_mode::if_absent && keep(item))
             return true;
-        auto object = std::make_shared<const stored_bytes>(item.bytes, item.layout.fingerprint());
+        auto object = std::make_shared<const stored_bytes>(payloads_, item.bytes, item.layout.fingerprint());
         std::scoped_lock guard{mutex_};
         const object_index::room room = index_.make_room(item.bytes.size());
         evicted_ += room.evicted.size();
@@ -194,7 +229,8 @@ private:
     std::atomic<std::uint64_t> in_flight_ = 0;
 
     mutable std::mutex mutex_; // status() comes from any thread
-    object_index index_;       // its contents are stored_bytes
+    payload_memory payloads_;
+    object_index index_; // its contents are stored_bytes
     std::uint64_t evicted_ = 0;
     std::uint64_t corrupt_ = 0;
     std::uint64_t failed_stores_ = 0;
