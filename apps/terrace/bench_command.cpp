@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fmt/format.h>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "bench/machine.hpp"
+#include "bench/measure.hpp"
 #include "bench/report.hpp"
 #include "bench/runner.hpp"
 #include "bench/workload.hpp"
@@ -57,15 +59,49 @@ private:
     fs::path path_;
 };
 
-void write_file(std::optional<replay::output_file>& file, const std::string& text)
+void write_file(replay::output_file& file, const std::string& text)
 {
-    if (!file)
-        return;
-    file->stream() << text << '\n';
-    file->commit();
+    file.stream() << text << '\n';
+    file.commit();
 }
 
-int run_bench(const arguments& args, const std::vector<bench::benchmark>& chosen)
+/// SIGINT or SIGTERM, once it has come.
+volatile std::sig_atomic_t caught_signal = 0;
+
+/// A signal has ended the measurement.
+struct interrupted {
+    int signal;
+};
+
+/// While it lives, the first SIGINT or SIGTERM lets the run in progress end and what it has on disks be removed; a
+/// second one ends the process.
+class polite_signals {
+public:
+    polite_signals() { set(&remember); }
+    polite_signals(const polite_signals&) = delete;
+    polite_signals& operator=(const polite_signals&) = delete;
+    ~polite_signals() { set(SIG_DFL); }
+
+    static void check()
+    {
+        if (caught_signal != 0)
+            throw interrupted{caught_signal};
+    }
+
+private:
+    static void remember(int signal)
+    {
+        caught_signal = signal;
+        std::signal(signal, SIG_DFL);
+    }
+    static void set(void (*handler)(int))
+    {
+        std::signal(SIGINT, handler);
+        std::signal(SIGTERM, handler);
+    }
+};
+
+bench::bench_options bench_options(const arguments& args)
 {
     bench::bench_options options;
     options.quick = args.quick;
@@ -75,6 +111,42 @@ int run_bench(const arguments& args, const std::vector<bench::benchmark>& chosen
     if (!args.most.empty())
         options.most = replay::parse_count("--most", args.most, 1);
     options.trace = args.trace;
+    return options;
+}
+
+/// Runs one benchmark and prints what it found.
+std::vector<bench::row> run_one(const bench::benchmark& benchmark, const bench::bench_options& options)
+{
+    fmt::print("\n{}: {}\n", benchmark.name, benchmark.help);
+    std::fflush(stdout);
+    const auto started = bench::steady::now();
+    const bool show = ::isatty(STDERR_FILENO) != 0;
+    std::size_t done = 0;
+    bench::run_hooks hooks;
+    hooks.before_run = &polite_signals::check;
+    hooks.on_rows = [&](const std::vector<bench::row>& some) {
+        done += some.size();
+        if (show)
+            fmt::print(stderr, "\r\x1b[K{} rows: {}, {}", done, some.front().name, some.front().parameters_text());
+    };
+    auto rows = bench::measure_all(benchmark.make(options), options.runs, hooks);
+    if (show)
+        fmt::print(stderr, "\r\x1b[K");
+    fmt::print("{}  {:.0f} s\n", bench::to_table(rows),
+               std::chrono::duration<double>(bench::steady::now() - started).count());
+    std::fflush(stdout);
+    return rows;
+}
+
+int run_bench(const arguments& args, const std::vector<bench::benchmark>& chosen)
+{
+    auto options = bench_options(args);
+    std::optional<replay::output_file> json;
+    if (!args.json.empty())
+        json.emplace(args.json);
+    std::optional<replay::output_file> html;
+    if (!args.html.empty())
+        html.emplace(args.html);
     const scratch_directory on_disk{args.directory.empty() ? fs::current_path() : fs::path{args.directory}};
     options.directory = on_disk.path();
     std::optional<scratch_directory> in_memory;
@@ -82,36 +154,25 @@ int run_bench(const arguments& args, const std::vector<bench::benchmark>& chosen
         in_memory.emplace(args.tmpfs);
         options.tmpfs = in_memory->path();
     }
-    std::optional<replay::output_file> json;
-    if (!args.json.empty())
-        json.emplace(args.json);
-    std::optional<replay::output_file> html;
-    if (!args.html.empty())
-        html.emplace(args.html);
 
+    bench::keep_freed_memory();
     const auto machine = bench::describe_machine();
     for (const auto& [name, value] : machine)
         fmt::print("{:<12}{}\n", name, value);
     std::vector<bench::row> all;
-    for (const auto& benchmark : chosen) {
-        fmt::print("\n{}: {}\n", benchmark.name, benchmark.help);
-        std::fflush(stdout);
-        const bool show = ::isatty(STDERR_FILENO) != 0;
-        std::size_t done = 0;
-        const auto rows =
-            bench::measure_all(benchmark.make(options), options.runs, [&](const std::vector<bench::row>& some) {
-                if (show)
-                    fmt::print(stderr, "\r\x1b[K{} rows: {} {}", done += some.size(), some.front().name,
-                               some.front().parameters_text());
-            });
-        if (show)
-            fmt::print(stderr, "\r\x1b[K");
-        fmt::print("{}", bench::to_table(rows));
-        std::fflush(stdout);
-        all.insert(all.end(), rows.begin(), rows.end());
+    const polite_signals signals;
+    try {
+        for (const auto& benchmark : chosen)
+            for (auto& row : run_one(benchmark, options))
+                all.push_back(std::move(row));
+    } catch (const interrupted& by) {
+        fmt::print(stderr, "terrace: stopped by signal {} after {} rows\n", by.signal, all.size());
+        return exit_signal + by.signal;
     }
     if (json)
-        write_file(json, bench::to_json(machine, all).dump(2));
+        write_file(*json, bench::to_json(machine, all).dump(2));
+    if (html)
+        write_file(*html, bench::to_html(machine, all));
     return exit_ok;
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <limits>
+#include <malloc.h>
 #include <string>
 #include <string_view>
 #include <sys/resource.h>
@@ -47,6 +49,13 @@ std::uint64_t peak_resident_bytes()
 void forget_peak()
 {
     std::ofstream{"/proc/self/clear_refs"} << '5';
+}
+
+void keep_freed_memory()
+{
+    constexpr int largest_from_heap = 32 << 20; // that malloc allows
+    ::mallopt(M_MMAP_THRESHOLD, largest_from_heap);
+    ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
 }
 
 std::uint64_t available_bytes()

@@ -28,6 +28,10 @@ private:
 [[nodiscard]] std::uint64_t peak_resident_bytes();
 void forget_peak();
 
+/// Has the allocator keep what is freed, so that memory that is asked for again and again has its pages: what a copy
+/// into it costs does not depend on who freed last.
+void keep_freed_memory();
+
 /// What could still be taken without swapping.
 [[nodiscard]] std::uint64_t available_bytes();
 

@@ -50,6 +50,8 @@ placed_adapter::placed_adapter(const place& where)
 {
     if (!where.in_memory())
         directory_ = where.parent / fresh_name("objects");
+    if (where.past_the_page_cache())
+        ::sync(); // what others have left in the page cache would be written beside what is measured
     adapter_ = apps::make_adapter(fmt::format(fmt::runtime(where.spec), directory_.string()));
 }
 
@@ -66,7 +68,9 @@ std::unique_ptr<raw_files> raw_files_for(const place& where, std::size_t objects
 {
     if (where.in_memory())
         return nullptr;
-    return std::make_unique<raw_files>(where.parent / fresh_name("raw"), *where.cache, objects, object_bytes, depth);
+    const auto layout = where.segment ? raw_files::arrangement::one_file : raw_files::arrangement::a_file_each;
+    return std::make_unique<raw_files>(where.parent / fresh_name("raw"), *where.cache, layout, objects, object_bytes,
+                                       depth);
 }
 
 std::string batch_text(std::size_t objects, std::size_t object_bytes)

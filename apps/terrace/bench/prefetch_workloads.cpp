@@ -160,6 +160,28 @@ workload from_thread(const bench_options& options, bool hit, std::size_t n, loop
     return w;
 }
 
+/// What the threads themselves take, without the engine.
+workload round_trip(const bench_options& options, loop how)
+{
+    const bool sleeps = how == loop::sleeping;
+    const auto trips = options.amount<std::size_t>(2'000, 5);
+    auto state = std::make_shared<prefetch_state>(1, false, how);
+    workload w;
+    w.rows = {latency_row("empty handler p50", 0, sleeps ? "sleeping thread" : "spinning thread", ""),
+              latency_row("empty handler p99", 0, sleeps ? "sleeping thread" : "spinning thread", "")};
+    w.rows[0].cpu_unit = "us/request";
+    for (auto& row : w.rows)
+        row.parameters.erase(row.parameters.begin()); // there are no keys
+    w.run = [=] {
+        std::vector<double> times;
+        times.reserve(trips);
+        const stopwatch watch;
+        (sleeps ? &round_trips_asleep : &round_trips_spinning)(state->bed.context(), trips, times);
+        return percentiles(std::move(times), watch.cpu() * 1e6 / static_cast<double>(trips));
+    };
+    return w;
+}
+
 workload outstanding(const bench_options& options, bool hit)
 {
     constexpr std::size_t n = 64;
@@ -208,10 +230,12 @@ std::vector<workload_maker> prefetch_workloads(const bench_options& options)
     for (const bool hit : {true, false})
         for (const auto n : sizes)
             makers.push_back([=] { return on_executor(options, hit, n); });
-    for (const auto how : {loop::sleeping, loop::spinning})
+    for (const auto how : {loop::sleeping, loop::spinning}) {
+        makers.push_back([=] { return round_trip(options, how); });
         for (const bool hit : {true, false})
             for (const auto n : std::span{sizes}.first(options.amount<std::size_t>(sizes.size(), 1)))
                 makers.push_back([=] { return from_thread(options, hit, n, how); });
+    }
     for (const bool hit : {true, false})
         makers.push_back([=] { return outstanding(options, hit); });
     return makers;

@@ -42,7 +42,7 @@ struct answer {
 /// are more threads than processors.
 void spin_until(const std::atomic<bool>& there)
 {
-    constexpr unsigned looks_per_yield = 10'000;
+    constexpr unsigned looks_per_yield = 1'000;
     for (unsigned looks = 1; !there.load(std::memory_order_acquire); ++looks)
         if (looks % looks_per_yield == 0)
             std::this_thread::yield();

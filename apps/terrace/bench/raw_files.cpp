@@ -68,14 +68,14 @@ public:
     open_file& operator=(const open_file&) = delete;
     ~open_file() { ::close(fd_); }
 
-    void read(std::span<std::byte> to) const
+    void read(std::span<std::byte> to, std::size_t offset) const
     {
-        if (::pread(fd_, to.data(), to.size(), 0) != static_cast<ssize_t>(to.size()))
+        if (::pread(fd_, to.data(), to.size(), static_cast<off_t>(offset)) != static_cast<ssize_t>(to.size()))
             fail(path_, "cannot be read");
     }
-    void write(std::span<const std::byte> from) const
+    void write(std::span<const std::byte> from, std::size_t offset) const
     {
-        if (::pwrite(fd_, from.data(), from.size(), 0) != static_cast<ssize_t>(from.size()))
+        if (::pwrite(fd_, from.data(), from.size(), static_cast<off_t>(offset)) != static_cast<ssize_t>(from.size()))
             fail(path_, "cannot be written");
     }
 
@@ -94,11 +94,13 @@ std::string raw_files::setting::to_string() const
                                           : fmt::format("fio {}, {} jobs", engine, jobs);
 }
 
-raw_files::raw_files(fs::path directory, cache how, std::size_t files, std::size_t file_bytes, std::size_t depth)
+raw_files::raw_files(fs::path directory, cache how, arrangement layout, std::size_t objects, std::size_t object_bytes,
+                     std::size_t depth)
     : directory_{std::move(directory)},
       cache_{how},
-      files_{files},
-      file_bytes_{file_bytes},
+      layout_{layout},
+      objects_{objects},
+      object_bytes_{object_bytes},
       read_settings_{candidates(depth)},
       write_settings_{read_settings_}
 {
@@ -117,7 +119,7 @@ std::vector<raw_files::setting> raw_files::candidates(std::size_t depth) const
         return {{.engine = "", .depth = 1, .jobs = depth == 0 ? 4 : std::min<std::size_t>(depth, 4)}};
     std::vector<setting> all;
     auto add = [&](const char* engine, std::size_t at_a_time, std::size_t jobs) {
-        if (at_a_time <= files_ && files_ % jobs == 0 && jobs <= files_)
+        if (at_a_time <= objects_ && objects_ % jobs == 0 && jobs <= objects_)
             all.push_back({.engine = engine, .depth = at_a_time, .jobs = jobs});
     };
     if (cache_ == cache::direct) {
@@ -167,19 +169,22 @@ double raw_files::transfer(direction way, const setting& how, std::size_t passes
 double raw_files::by_fio(direction way, const setting& how, std::size_t passes)
 {
     const bool reads = way == direction::read;
+    const bool one_file = layout_ == arrangement::one_file;
     const auto said = directory_ / "fio.json";
+    const auto files = one_file ? 1 : objects_ / how.jobs;
     std::vector<std::string> arguments{
         "fio", "--name=raw", "--thread", "--group_reporting", "--output-format=json", "--gtod_reduce=1",
         "--disk_util=0", "--file_service_type=sequential",
         // What is read through the page cache is to be there; what is read past it is not.
         cache_ == cache::direct ? "--invalidate=1" : "--invalidate=0", fmt::format("--output={}", said.string()),
         fmt::format("--directory={}", (directory_ / (reads ? "read" : "write")).string()),
-        fmt::format("--nrfiles={}", files_ / how.jobs), fmt::format("--openfiles={}", files_ / how.jobs),
-        fmt::format("--filesize={}", file_bytes_), fmt::format("--bs={}", file_bytes_),
-        fmt::format("--ioengine={}", how.engine), fmt::format("--iodepth={}", how.depth),
-        fmt::format("--numjobs={}", how.jobs), fmt::format("--direct={}", cache_ == cache::direct ? 1 : 0),
-        fmt::format("--rw={}", reads ? "read" : "write"), fmt::format("--loops={}", passes)};
-    if (!reads)
+        fmt::format("--nrfiles={}", files), fmt::format("--openfiles={}", files),
+        fmt::format("--filesize={}", one_file ? objects_ * object_bytes_ : object_bytes_),
+        fmt::format("--bs={}", object_bytes_), fmt::format("--ioengine={}", how.engine),
+        fmt::format("--iodepth={}", how.depth), fmt::format("--numjobs={}", how.jobs),
+        fmt::format("--direct={}", cache_ == cache::direct ? 1 : 0), fmt::format("--rw={}", reads ? "read" : "write"),
+        fmt::format("--loops={}", passes)};
+    if (!reads && !one_file)
         arguments.insert(arguments.end(), {"--create_on_open=1", "--unlink=1"});
     fs::create_directories(directory_ / (reads ? "read" : "write"));
     const auto status = run_program(arguments);
@@ -193,30 +198,37 @@ double raw_files::by_fio(direction way, const setting& how, std::size_t passes)
 double raw_files::by_threads(direction way, const setting& how, std::size_t passes)
 {
     const bool reads = way == direction::read;
-    const int direct = cache_ == cache::direct ? O_DIRECT : 0;
-    const object_pool memory{how.jobs, file_bytes_};
-    auto file = [&](std::size_t i) { return directory_ / fmt::format("own-{}", i % files_); };
-    if (reads && !fs::exists(file(files_ - 1)))
-        for (std::size_t i = 0; i < files_; ++i)
-            open_file{file(i), O_WRONLY | O_CREAT | direct}.write(memory.object(i));
-    if (!reads)
-        for (std::size_t i = 0; i < files_; ++i)
-            fs::remove(file(i));
+    const bool one_file = layout_ == arrangement::one_file;
+    const int flags = cache_ == cache::direct ? O_DIRECT : 0;
+    const object_pool memory{how.jobs, object_bytes_};
+    auto path = [&](std::size_t i) { return directory_ / fmt::format("own-{}", one_file ? 0 : i % objects_); };
+    auto offset = [&](std::size_t i) { return one_file ? i % objects_ * object_bytes_ : 0; };
+    auto write = [&](std::size_t i, std::size_t thread) {
+        open_file{path(i), O_WRONLY | O_CREAT | flags}.write(memory.object(thread), offset(i));
+    };
+    if (reads || one_file) {
+        if (!fs::exists(path(objects_ - 1)))
+            for (std::size_t i = 0; i < objects_; ++i)
+                write(i, 0);
+    } else {
+        for (std::size_t i = 0; i < objects_; ++i)
+            fs::remove(path(i));
+    }
 
     std::atomic<std::size_t> next{0};
     std::vector<std::thread> threads;
     const stopwatch watch;
     for (std::size_t n = 0; n < how.jobs; ++n)
         threads.emplace_back([&, n] {
-            for (auto i = next++; i < files_ * passes; i = next++)
+            for (auto i = next++; i < objects_ * passes; i = next++)
                 if (reads)
-                    open_file{file(i), O_RDONLY | direct}.read(memory.object(n));
+                    open_file{path(i), O_RDONLY | flags}.read(memory.object(n), offset(i));
                 else
-                    open_file{file(i), O_WRONLY | O_CREAT | direct}.write(memory.object(n));
+                    write(i, n);
         });
     for (auto& thread : threads)
         thread.join();
-    return static_cast<double>(files_ * passes * file_bytes_) / watch.seconds() / 0x1p30;
+    return static_cast<double>(objects_ * passes * object_bytes_) / watch.seconds() / 0x1p30;
 }
 
 double write_and_rename_us(const fs::path& directory, std::size_t bytes, bool direct)
@@ -228,7 +240,7 @@ double write_and_rename_us(const fs::path& directory, std::size_t bytes, bool di
     const stopwatch watch;
     {
         const open_file file{before, O_WRONLY | O_CREAT | O_EXCL | (direct ? O_DIRECT : 0)};
-        file.write(source.object(0).first(bytes));
+        file.write(source.object(0).first(bytes), 0);
     }
     fs::rename(before, after);
     const auto seconds = watch.seconds();

@@ -11,21 +11,25 @@ namespace terrace::bench {
 /// What a file system gives to a program that does nothing but read and write: the ceiling of whatever keeps objects
 /// in files.
 ///
-/// It is fio's, as a child process, where that is installed, and otherwise that of a few threads of our own. Files have
-/// the size of an object, one transfer moves one of them.
+/// It is fio's, as a child process, where that is installed, and otherwise that of a few threads of our own. One
+/// transfer moves one object.
 class raw_files {
 public:
     enum class cache : std::uint8_t { page_cache, direct };
+    enum class arrangement : std::uint8_t {
+        a_file_each, ///< writing makes them anew
+        one_file,    ///< of all objects; writing overwrites it
+    };
     /// depth  transfers at a time; 0: as many as turn out to be best
-    raw_files(std::filesystem::path directory, cache how, std::size_t files, std::size_t file_bytes,
-              std::size_t depth = 0);
+    raw_files(std::filesystem::path directory, cache how, arrangement layout, std::size_t objects,
+              std::size_t object_bytes, std::size_t depth = 0);
     raw_files(const raw_files&) = delete;
     raw_files& operator=(const raw_files&) = delete;
     ~raw_files(); ///< removes the directory
 
-    /// GiB/s of all files, read so many times over. Throws std::runtime_error if it cannot be done.
+    /// GiB/s of all objects, read so many times over. Throws std::runtime_error if it cannot be done.
     double read(std::size_t passes);
-    /// GiB/s of all files, made anew.
+    /// GiB/s of all objects, written once.
     double write();
 
     /// "fio io_uring, depth 8", for the direction that was measured last.
@@ -50,8 +54,9 @@ private:
 
     std::filesystem::path directory_;
     cache cache_;
-    std::size_t files_;
-    std::size_t file_bytes_;
+    arrangement layout_;
+    std::size_t objects_;
+    std::size_t object_bytes_;
     std::vector<setting> read_settings_; // one, once the best is known
     std::vector<setting> write_settings_;
     std::string name_;

@@ -12,6 +12,7 @@
 #include "bench/workload.hpp"
 #include "replay/replayer.hpp"
 #include "replay/statistics.hpp"
+#include "replay/text.hpp"
 #include "replay/trace_generator.hpp"
 
 namespace terrace::bench {
@@ -120,10 +121,11 @@ std::vector<row> replay_rows(const replay_state& state, const std::string& trace
         r.cpu_unit.clear();
         return r;
     };
-    std::vector<row> rows{rate, other("prefetch p50", "us"), other("prefetch p99", "us"), other("prefix hits", "of 1"),
-                          other("dropped", "objects")};
+    std::vector<row> rows{rate, other("prefetch p50", "us"), other("prefetch p99", "us"),
+                          other("prefix hits", "blocks"), other("dropped", "objects")};
     rows[3].better = better::higher;
-    rows[4].targets = {target::at_most(0)};
+    rows[3].parameters.emplace_back("of", fmt::format("{} blocks", replay::grouped(state.blocks)));
+    rows[4].targets = {target::exactly(0)};
     if (!state.is_known())
         return rows;
     if (state.object_bytes == 64 * kib) {
@@ -133,9 +135,7 @@ std::vector<row> replay_rows(const replay_state& state, const std::string& trace
     } else {
         rows[0].targets = {target::at_least(15'000)};
     }
-    const auto exact =
-        static_cast<double>(conversation_start.prefix_hits) / static_cast<double>(conversation_start.blocks);
-    rows[3].targets = {target::at_least(exact), target::at_most(exact)};
+    rows[3].targets = {target::exactly(static_cast<double>(conversation_start.prefix_hits))};
     return rows;
 }
 
@@ -155,7 +155,7 @@ workload make_replay(const bench_options& options, std::uint64_t object_bytes, s
         for (const auto wait : o.waits)
             readings[1].samples.push_back(std::chrono::duration<double, std::micro>(wait).count());
         readings[2].value = state->microseconds(0.99);
-        readings[3].value = static_cast<double>(o.prefix_hit_blocks) / static_cast<double>(o.blocks);
+        readings[3].value = static_cast<double>(o.prefix_hit_blocks);
         readings[4].value = static_cast<double>(o.dropped_objects());
         return readings;
     };

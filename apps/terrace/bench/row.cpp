@@ -24,6 +24,8 @@ bool target::met(const row& row) const
         return row.value.median <= limit_;
     case kind::at_least:
         return row.value.median >= limit_;
+    case kind::exactly:
+        return row.value.min == limit_ && row.value.max == limit_;
     case kind::ratio:
         return row.ratio && *row.ratio >= limit_;
     case kind::above_ceiling:
@@ -39,6 +41,8 @@ std::string target::to_string(const row& row) const
         return fmt::format("<= {} {}", number_text(limit_), row.unit);
     case kind::at_least:
         return fmt::format(">= {} {}", number_text(limit_), row.unit);
+    case kind::exactly:
+        return fmt::format("= {} {}", number_text(limit_), row.unit);
     case kind::ratio:
         return fmt::format(">= {:.2g} x ceiling", limit_);
     case kind::above_ceiling:

@@ -29,6 +29,7 @@ class target {
 public:
     [[nodiscard]] static target at_most(double limit) { return {kind::at_most, limit}; }
     [[nodiscard]] static target at_least(double limit) { return {kind::at_least, limit}; }
+    [[nodiscard]] static target exactly(double value) { return {kind::exactly, value}; }
     /// row::ratio, which says how near the value is to the ceiling.
     [[nodiscard]] static target ratio_of_at_least(double limit) { return {kind::ratio, limit}; }
     /// The ceiling's median and so much more.
@@ -39,7 +40,7 @@ public:
     [[nodiscard]] std::string to_string(const struct row& row) const;
 
 private:
-    enum class kind : std::uint8_t { at_most, at_least, ratio, above_ceiling };
+    enum class kind : std::uint8_t { at_most, at_least, exactly, ratio, above_ceiling };
     target(kind what, double limit) : kind_{what}, limit_{limit} {}
 
     kind kind_;

@@ -58,8 +58,10 @@ void fill_in(row& row, record& from)
 }
 
 /// One run, and its ceiling right after it.
-std::pair<std::vector<reading>, std::vector<double>> run_once(const workload& subject)
+std::pair<std::vector<reading>, std::vector<double>> run_once(const workload& subject, const run_hooks& hooks)
 {
+    if (hooks.before_run)
+        hooks.before_run();
     if (subject.prepare)
         subject.prepare();
     auto readings = subject.run();
@@ -72,12 +74,12 @@ std::pair<std::vector<reading>, std::vector<double>> run_once(const workload& su
 
 } // namespace
 
-std::vector<row> measure(workload subject, std::size_t runs)
+std::vector<row> measure(workload subject, std::size_t runs, const run_hooks& hooks)
 {
-    (void)run_once(subject); // caches, allocators and branch predictors learn what is coming
+    (void)run_once(subject, hooks); // caches, allocators and branch predictors learn what is coming
     std::vector<record> records(subject.rows.size());
     for (std::size_t n = 0; n < runs; ++n) {
-        auto [readings, ceilings] = run_once(subject);
+        auto [readings, ceilings] = run_once(subject, hooks);
         for (std::size_t i = 0; i < records.size(); ++i)
             add(records[i], subject.rows[i], std::move(readings[i]), ceilings[i]);
     }
@@ -86,15 +88,14 @@ std::vector<row> measure(workload subject, std::size_t runs)
     return std::move(subject.rows);
 }
 
-std::vector<row> measure_all(const std::vector<workload_maker>& makers, std::size_t runs,
-                             const std::function<void(const std::vector<row>&)>& on_rows)
+std::vector<row> measure_all(const std::vector<workload_maker>& makers, std::size_t runs, const run_hooks& hooks)
 {
     std::vector<row> all;
     for (const auto& make : makers) {
         forget_peak();
-        const auto rows = measure(make(), runs);
-        if (on_rows)
-            on_rows(rows);
+        const auto rows = measure(make(), runs, hooks);
+        if (hooks.on_rows)
+            hooks.on_rows(rows);
         all.insert(all.end(), rows.begin(), rows.end());
     }
     return all;

@@ -31,7 +31,8 @@ asio::awaitable<void> erase_all(l2_adapter& adapter, std::span<const object_key>
     (void)co_await adapter.erase(keys);
 }
 
-/// Objects copied into memory that is asked for just then, as a store that keeps them in memory has to.
+/// Objects copied into memory that is asked for just then, as a store that keeps them in memory has to. The allocator
+/// gives both what it was given back before: pages that are there.
 class fresh_copies {
 public:
     fresh_copies(std::size_t objects, std::size_t object_bytes) : source_{objects, object_bytes} {}
