@@ -215,8 +215,9 @@ workload outstanding(const bench_options& options, bool hit)
     };
     if (hit)
         w.ceiling = [=] {
+            const stopwatch watch;
             const auto seconds = state->copies.copy(requests * n);
-            return std::vector{count / seconds, seconds * 1e6 / count};
+            return std::vector{count / seconds, watch.cpu() * 1e6 / count};
         };
     return w;
 }
