@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <terrace/text_options.hpp>
 
@@ -50,8 +49,6 @@ placed_adapter::placed_adapter(const place& where)
 {
     if (!where.in_memory())
         directory_ = where.parent / fresh_name("objects");
-    if (where.past_the_page_cache())
-        ::sync(); // what others have left in the page cache would be written beside what is measured
     adapter_ = apps::make_adapter(fmt::format(fmt::runtime(where.spec), directory_.string()));
 }
 

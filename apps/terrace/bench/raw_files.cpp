@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fstream>
@@ -48,12 +47,7 @@ std::optional<int> run_program(std::vector<std::string> arguments)
 
 bool fio_is_installed()
 {
-    static const bool installed = [] {
-        // Its buffers in huge pages, as L1's are: direct I/O is faster there. Concerns children only, for our own
-        // allocator has read its settings long ago.
-        ::setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 0);
-        return run_program({"fio", "--version"}) == 0;
-    }();
+    static const bool installed = run_program({"fio", "--version"}) == 0;
     return installed;
 }
 
