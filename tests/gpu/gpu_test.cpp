@@ -40,10 +40,11 @@ std::shared_ptr<cuda::cuda_backend> backend_with(transfer_method method, std::ui
 }
 
 /// A rank of a model as people run them: one tensor a layer, 8 KV heads of 128.
-engine_tensors model(std::uint32_t page_tokens)
+engine_tensors model(std::uint32_t page_tokens, std::uint32_t tokens = 512)
 {
     using enum cuda::axis;
-    return {"a model", {4, 2, 1024 / page_tokens, page_tokens, 8, 128, dtype::bf16}, {kv, page, token, head, element}};
+    return {
+        "a model", {4, 2, tokens / page_tokens, page_tokens, 8, 128, dtype::bf16}, {kv, page, token, head, element}};
 }
 
 } // namespace
@@ -178,7 +179,7 @@ TEST_CASE("small: pages to L1 to L2 to L1 to other pages, through leases that cr
     std::mt19937_64 random{15};
     for (const transfer_method method : methods) {
         CAPTURE(to_string(method));
-        const engine_tensors engine = model(16);
+        const engine_tensors engine = model(16, 1024);
         const cuda::object_layout objects{16 * 13}; // 3.25 MiB: most lie in two slices
         const auto layout = objects.memory(engine.shape);
         const auto names = keys("a b c d");

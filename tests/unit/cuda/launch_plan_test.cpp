@@ -21,7 +21,7 @@ using cuda::detail::planned_launch;
 namespace {
 
 template <class T>
-T* at(std::uint64_t address)
+T* pointer_to(std::uint64_t address)
 {
     return reinterpret_cast<T*>(static_cast<std::uintptr_t>(address));
 }
@@ -34,8 +34,8 @@ void run_as_a_kernel(const kernel_launch& l, direction way, std::uint64_t buffer
     for (std::uint32_t i = 0; i < l.slices; ++i)
         for (std::uint32_t u = 0; u < units_of(l, l.slice[i]); ++u) {
             const auto place = locate(l, l.slice[i], u);
-            auto* const device = at<std::byte>(place.device);
-            auto* const object = at<std::byte>(l.slice[i].object + buffer + place.object);
+            auto* const device = pointer_to<std::byte>(place.device);
+            auto* const object = pointer_to<std::byte>(l.slice[i].object + buffer + place.object);
             aligned = aligned && (place.device | reinterpret_cast<std::uintptr_t>(object)) % l.unit_bytes == 0;
             std::memcpy(way == direction::gather ? object : device, way == direction::gather ? device : object,
                         l.unit_bytes);
@@ -78,8 +78,8 @@ std::uint64_t least_buffer(const engine_tensors& engine)
 }
 
 /// Many objects in one job, of which each has its own place in pages that are in order.
-struct batch {
-    batch(std::uint32_t objects, std::uint32_t object_tokens, const cuda::page_shape& shape)
+struct object_batch {
+    object_batch(std::uint32_t objects, std::uint32_t object_tokens, const cuda::page_shape& shape)
         : layout{object_tokens},
           bytes{layout.size_bytes(shape)},
           memory{plain_memory(objects * bytes)}
@@ -136,10 +136,10 @@ TEST_CASE("launches: objects share a launch as far as its arrays and the buffer 
                                  cuda::axis::head, cuda::axis::element}};
     const cuda::page_layout pages = paged_memory{*memory, engine, random}.layout();
 
-    CHECK(plan_mapped(batch{9, 16, shape}.job(pages)).size() == 2);   // 8 objects, and 1
-    CHECK(plan_mapped(batch{8, 128, shape}.job(pages)).size() == 2);  // 512 pages each
-    CHECK(plan_mapped(batch{2, 1024, shape}.job(pages)).size() == 4); // an object of two launches
-    batch some{8, 64, shape};
+    CHECK(plan_mapped(object_batch{9, 16, shape}.job(pages)).size() == 2);   // 8 objects, and 1
+    CHECK(plan_mapped(object_batch{8, 128, shape}.job(pages)).size() == 2);  // 512 pages each
+    CHECK(plan_mapped(object_batch{2, 1024, shape}.job(pages)).size() == 4); // an object of two launches
+    object_batch some{8, 64, shape};
     CHECK(some.bytes == 2048);
     CHECK(plan_staged(some.job(pages), 4 * some.bytes).size() == 2);
     CHECK(plan_staged(some.job(pages), some.bytes / 2).size() == 16); // one layer at a time
@@ -153,7 +153,7 @@ TEST_CASE("launches: what lies together is moved in units as large as its alignm
     const auto unit = [&](std::uint32_t head_dim, dtype type, const std::vector<cuda::axis>& order) {
         const engine_tensors engine{"", {2, 2, 8, 4, 2, head_dim, type}, order};
         const paged_memory tensors{*memory, engine, random};
-        const auto launches = plan_mapped(batch{1, 8, engine.shape}.job(tensors.layout()));
+        const auto launches = plan_mapped(object_batch{1, 8, engine.shape}.job(tensors.layout()));
         REQUIRE(launches.size() == 1);
         return std::pair{launches[0].launch.unit_bytes, launches[0].launch.units};
     };

@@ -23,7 +23,7 @@ const std::vector<axis> plain_order{axis::layer, axis::kv, axis::page, axis::tok
 
 /// The words of what is thrown; "" if nothing is.
 template <class F>
-std::string complaint(F f)
+std::string refusal(F f)
 {
     try {
         f();
@@ -33,42 +33,42 @@ std::string complaint(F f)
     return "";
 }
 
-std::string complaint_about(page_shape shape, const std::vector<axis>& order = plain_order,
-                            const std::vector<cuda::device_address>& bases = {4096})
+std::string layout_refusal(page_shape shape, const std::vector<axis>& order = plain_order,
+                           const std::vector<cuda::device_address>& bases = {4096})
 {
-    return complaint([&] { page_layout{shape, order, bases}; });
+    return refusal([&] { page_layout{shape, order, bases}; });
 }
 
 } // namespace
 
 TEST_CASE("page layout: what cannot be is refused with what was given")
 {
-    CHECK(complaint_about(small_shape) == "");
+    CHECK(layout_refusal(small_shape) == "");
     auto shape = small_shape;
     shape.heads = 0;
-    CHECK(complaint_about(shape) == "page layout: the extent of head is 0; at least 1");
+    CHECK(layout_refusal(shape) == "page layout: the extent of head is 0; at least 1");
     shape = small_shape;
     shape.kv = 3;
-    CHECK(complaint_about(shape).starts_with("page layout: the extent of kv is 3"));
-    CHECK(complaint_about(small_shape, {axis::page, axis::page, axis::token, axis::head, axis::element}) ==
+    CHECK(layout_refusal(shape).starts_with("page layout: the extent of kv is 3"));
+    CHECK(layout_refusal(small_shape, {axis::page, axis::page, axis::token, axis::head, axis::element}) ==
           "page layout: the order names page twice");
-    CHECK(complaint_about(small_shape, {axis::layer, axis::kv, axis::page, axis::token, axis::element}) ==
+    CHECK(layout_refusal(small_shape, {axis::layer, axis::kv, axis::page, axis::token, axis::element}) ==
           "page layout: the order lacks head");
-    CHECK(complaint_about(small_shape, plain_order, {4096, 8192}) == "page layout: 2 addresses; 1 expected");
-    CHECK(complaint_about(small_shape, {axis::page, axis::token, axis::head, axis::element}, {4096}) ==
+    CHECK(layout_refusal(small_shape, plain_order, {4096, 8192}) == "page layout: 2 addresses; 1 expected");
+    CHECK(layout_refusal(small_shape, {axis::page, axis::token, axis::head, axis::element}, {4096}) ==
           "page layout: 1 addresses; 4 expected");
-    CHECK(complaint_about(small_shape, plain_order, {0}).starts_with("page layout: the address 0x0"));
-    CHECK(complaint_about(small_shape, plain_order, {4097}).starts_with("page layout: the address 0x1001"));
+    CHECK(layout_refusal(small_shape, plain_order, {0}).starts_with("page layout: the address 0x0"));
+    CHECK(layout_refusal(small_shape, plain_order, {4097}).starts_with("page layout: the address 0x1001"));
     shape = small_shape;
     shape.pages = shape.page_tokens = shape.heads = shape.head_dim = ~std::uint32_t{0};
-    CHECK(complaint_about(shape) == "page layout: a tensor of more than 2^62 bytes");
+    CHECK(layout_refusal(shape) == "page layout: a tensor of more than 2^62 bytes");
 }
 
 TEST_CASE("page layout: strides may leave gaps, and must not let elements overlap")
 {
     const std::vector<cuda::device_address> planes{4096, 8192, 12288, 16384};
     const auto with = [&](std::uint64_t page, std::uint64_t token, std::uint64_t head, std::uint64_t element) {
-        return complaint([&] { page_layout{small_shape, {page, token, head, element}, planes}; });
+        return refusal([&] { page_layout{small_shape, {page, token, head, element}, planes}; });
     };
     CHECK(with(128, 32, 16, 2) == "");
     CHECK(with(256, 64, 16, 2) == "");
@@ -91,8 +91,8 @@ TEST_CASE("object layout: its memory layout depends on what the bytes mean, and 
     CHECK(plain.memory(small_shape) != object_layout(16, object_order::token_major, 4).memory(small_shape));
     // As many tokens as heads: the extents alone would not tell them apart.
     CHECK(object_layout(2).memory(small_shape) != object_layout(2, object_order::head_major).memory(small_shape));
-    CHECK(complaint([] { object_layout{0}; }) == "object layout: 0 tokens; at least 1");
-    CHECK(complaint([] { object_layout(16, object_order::token_major, 5); }) ==
+    CHECK(refusal([] { object_layout{0}; }) == "object layout: 0 tokens; at least 1");
+    CHECK(refusal([] { object_layout(16, object_order::token_major, 5); }) ==
           "object layout: groups of 5 tokens do not divide the object's 16");
 }
 
@@ -100,7 +100,7 @@ TEST_CASE("paged chunk: what does not fit its layout is refused")
 {
     const page_layout pages{small_shape, plain_order, {4096}};
     const object_layout objects{6};
-    const auto check = [&](const paged_chunk& chunk) { return complaint([&] { chunk.check(pages, objects); }); };
+    const auto check = [&](const paged_chunk& chunk) { return refusal([&] { chunk.check(pages, objects); }); };
     CHECK(check(paged_chunk{{7, 0}}) == "");
     CHECK(check(paged_chunk{{7, 0}, 2}) == "");
     CHECK(check(paged_chunk{{7, 0}, 3}) == "paged chunk: 2 pages; 6 tokens from slot 3 on lie in 3");
@@ -120,7 +120,7 @@ TEST_CASE("paged chunk: a chunk of a sequence has the pages that its tokens lie 
     CHECK(chunk.pages() == std::vector<std::uint32_t>{11, 12});
     CHECK(chunk.first_slot() == 2);
     CHECK(paged_chunk::of_sequence(table, 4, 0, 16).pages() == table);
-    CHECK(complaint([&] { (void)paged_chunk::of_sequence(table, 4, 10, 7); }) ==
+    CHECK(refusal([&] { (void)paged_chunk::of_sequence(table, 4, 10, 7); }) ==
           "paged chunk: tokens 10 to 17 of a sequence of 4 pages of 4");
 }
 
@@ -205,5 +205,5 @@ TEST_CASE("cpu backend: every layout of every engine, there and elsewhere")
     const auto backend = cuda::make_cpu_backend(2);
     for (const engine_tensors& engine : engines())
         check_all_round_trips(*backend, moved_by(*backend), engine, random);
-    CHECK(complaint([] { (void)cuda::make_cpu_backend(0); }) == "cpu backend: 0 threads; 1 to 256");
+    CHECK(refusal([] { (void)cuda::make_cpu_backend(0); }) == "cpu backend: 0 threads; 1 to 256");
 }

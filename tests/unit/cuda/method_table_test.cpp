@@ -1,14 +1,16 @@
+#include "support/units.hpp"
+
 #include <doctest/doctest.h>
 #include <stdexcept>
 
 #include <terrace/cuda/method_table.hpp>
 
 using namespace terrace::cuda;
+using terrace::test::kib;
+using terrace::test::mib;
 
 namespace {
 
-constexpr std::uint64_t KiB = 1024;
-constexpr std::uint64_t MiB = 1024 * KiB;
 using enum transfer_method;
 
 } // namespace
@@ -16,26 +18,26 @@ using enum transfer_method;
 TEST_CASE("method table: without measurements long runs are for the copy engine")
 {
     const method_table table;
-    CHECK(table.choose(direction::gather, 4 * KiB, MiB) == staged_kernel);
-    CHECK(table.choose(direction::scatter, 256 * KiB, MiB) == copy_engine);
+    CHECK(table.choose(direction::gather, 4 * kib, mib) == staged_kernel);
+    CHECK(table.choose(direction::scatter, 256 * kib, mib) == copy_engine);
     CHECK(table.cells().empty());
 }
 
 TEST_CASE("method table: the fastest method of the nearest sizes, for each direction")
 {
-    const method_table table{{{direction::gather, mapped_kernel, 4 * KiB, MiB, 1.0},
-                              {direction::gather, staged_kernel, 4 * KiB, MiB, 2.0},
-                              {direction::gather, copy_engine, 4 * KiB, MiB, 9.0},
-                              {direction::gather, mapped_kernel, 4 * KiB, 16 * MiB, 2.0},
-                              {direction::gather, staged_kernel, 4 * KiB, 16 * MiB, 1.0},
-                              {direction::gather, copy_engine, 256 * KiB, MiB, 1.0},
-                              {direction::scatter, staged_kernel, 4 * KiB, MiB, 1.0}}};
-    CHECK(table.choose(direction::gather, 4 * KiB, MiB) == mapped_kernel);
+    const method_table table{{{direction::gather, mapped_kernel, 4 * kib, mib, 1.0},
+                              {direction::gather, staged_kernel, 4 * kib, mib, 2.0},
+                              {direction::gather, copy_engine, 4 * kib, mib, 9.0},
+                              {direction::gather, mapped_kernel, 4 * kib, 16 * mib, 2.0},
+                              {direction::gather, staged_kernel, 4 * kib, 16 * mib, 1.0},
+                              {direction::gather, copy_engine, 256 * kib, mib, 1.0},
+                              {direction::scatter, staged_kernel, 4 * kib, mib, 1.0}}};
+    CHECK(table.choose(direction::gather, 4 * kib, mib) == mapped_kernel);
     CHECK(table.choose(direction::gather, 1, 1) == mapped_kernel);
-    CHECK(table.choose(direction::gather, 6 * KiB, 3 * MiB) == mapped_kernel);
-    CHECK(table.choose(direction::gather, 6 * KiB, 5 * MiB) == staged_kernel);
-    CHECK(table.choose(direction::gather, 100 * KiB, 2 * MiB) == copy_engine);
-    CHECK(table.choose(direction::scatter, 256 * KiB, MiB) == staged_kernel);
+    CHECK(table.choose(direction::gather, 6 * kib, 3 * mib) == mapped_kernel);
+    CHECK(table.choose(direction::gather, 6 * kib, 5 * mib) == staged_kernel);
+    CHECK(table.choose(direction::gather, 100 * kib, 2 * mib) == copy_engine);
+    CHECK(table.choose(direction::scatter, 256 * kib, mib) == staged_kernel);
     CHECK(table.cells().size() == 4);
 }
 

@@ -20,15 +20,15 @@ struct fake_locker final : cuda::page_locker {
     recording_hook record;
 };
 
-constexpr std::uint64_t slice = 2 << 20;
+constexpr std::uint64_t slice_bytes = 2 << 20;
 
 /// An engine whose L1 of four slices begins with one.
-std::unique_ptr<storage_manager> manager_with(asio::io_context& io, std::shared_ptr<pinned_memory> hook)
+std::unique_ptr<storage_manager> pinned_manager(asio::io_context& io, std::shared_ptr<pinned_memory> hook)
 {
     config c;
-    c.l1.capacity_bytes = 4 * slice;
-    c.l1.initial_bytes = slice;
-    c.l1.slice_bytes = slice;
+    c.l1.capacity_bytes = 4 * slice_bytes;
+    c.l1.initial_bytes = slice_bytes;
+    c.l1.slice_bytes = slice_bytes;
     c.l1.hook = std::move(hook);
     return std::make_unique<storage_manager>(io.get_executor(), c);
 }
@@ -40,14 +40,14 @@ TEST_CASE("pinned memory: L1 is pinned slice by slice as it grows, and let go af
     asio::io_context io;
     const auto locker = std::make_shared<fake_locker>();
     const auto pinned = std::make_shared<pinned_memory>(pin_failure::refuse, locker);
-    auto manager = manager_with(io, pinned);
-    CHECK(pinned->status().pinned_bytes == slice);
+    auto manager = pinned_manager(io, pinned);
+    CHECK(pinned->status().pinned_bytes == slice_bytes);
 
-    auto lease = manager->reserve_write(keys("a b"), memory_layout::bytes(slice)); // more than there is yet
+    auto lease = manager->reserve_write(keys("a b"), memory_layout::bytes(slice_bytes)); // more than there is yet
     REQUIRE(lease.leading() == 2);
     CHECK(pinned->status().pinned_slices == 2);
     CHECK(pinned->is_pinned(lease.bytes(1)));
-    CHECK_FALSE(pinned->is_pinned({lease.bytes(1).data(), 4 * slice})); // beyond what there is
+    CHECK_FALSE(pinned->is_pinned({lease.bytes(1).data(), 4 * slice_bytes})); // beyond what there is
     manager.reset();
     CHECK(locker->record.detached.empty());
     lease = {};
@@ -62,13 +62,13 @@ TEST_CASE("pinned memory: what cannot be pinned is an error, at the start and wh
     const auto locker = std::make_shared<fake_locker>();
     const auto pinned = std::make_shared<pinned_memory>(pin_failure::refuse, locker);
     locker->record.most = 0;
-    CHECK_THROWS_WITH(manager_with(io, pinned),
+    CHECK_THROWS_WITH(pinned_manager(io, pinned),
                       "a slice of L1 could not be pinned: the device has no room for another slice");
     CHECK(pinned->status().unpinned_slices == 0);
 
     locker->record.most = 1;
-    auto manager = manager_with(io, pinned);
-    CHECK(manager->reserve_write(keys("a b"), memory_layout::bytes(slice)).leading() == 1);
+    auto manager = pinned_manager(io, pinned);
+    CHECK(manager->reserve_write(keys("a b"), memory_layout::bytes(slice_bytes)).leading() == 1);
     CHECK(manager->status().l1.growth_failures > 0);
     CHECK(pinned->status().last_failure == "the device has no room for another slice");
 }
@@ -79,12 +79,12 @@ TEST_CASE("pinned memory: where asked for, a slice is used without, and counted"
     const auto locker = std::make_shared<fake_locker>();
     locker->record.most = 1;
     const auto pinned = std::make_shared<pinned_memory>(pin_failure::count, locker);
-    auto manager = manager_with(io, pinned);
-    auto lease = manager->reserve_write(keys("a b c"), memory_layout::bytes(slice));
+    auto manager = pinned_manager(io, pinned);
+    auto lease = manager->reserve_write(keys("a b c"), memory_layout::bytes(slice_bytes));
     CHECK(lease.leading() == 3);
     CHECK(pinned->status().pinned_slices == 1);
     CHECK(pinned->status().unpinned_slices == 2);
-    CHECK(pinned->status().unpinned_bytes == 2 * slice);
+    CHECK(pinned->status().unpinned_bytes == 2 * slice_bytes);
     std::size_t pinned_objects = 0;
     for (std::size_t i = 0; i < 3; ++i)
         pinned_objects += pinned->is_pinned(lease.bytes(i)) ? 1U : 0U;
@@ -122,9 +122,9 @@ TEST_CASE("cuda: without a usable GPU the component says so, and pinning fails o
     CHECK_THROWS_WITH_AS((void)cuda::make_cuda_backend(), ("no GPU here: " + *reason).c_str(), std::runtime_error);
 
     asio::io_context io;
-    CHECK_THROWS_AS(manager_with(io, std::make_shared<pinned_memory>()), std::runtime_error);
+    CHECK_THROWS_AS(pinned_manager(io, std::make_shared<pinned_memory>()), std::runtime_error);
     const auto counted = std::make_shared<pinned_memory>(pin_failure::count);
-    auto manager = manager_with(io, counted);
+    auto manager = pinned_manager(io, counted);
     CHECK(counted->status().unpinned_slices == 1);
     CHECK_FALSE(counted->status().last_failure.empty());
 }

@@ -14,7 +14,7 @@ using cuda::transfer_handle;
 
 namespace {
 
-const boost::system::error_code broken{EIO, boost::system::generic_category()};
+const boost::system::error_code device_error{EIO, boost::system::generic_category()};
 
 /// One object to a job, so many jobs at a time.
 cuda::transfer_limits jobs_of_one(std::uint32_t jobs)
@@ -243,7 +243,7 @@ TEST_CASE("transfer: what the device reports ends it, after its other jobs")
     device_world d{jobs_of_one(2)};
     d.w.write("a b c");
     auto moving = d.w.start(d.engine.scatter(d.scatter("a b c")));
-    d.backend->end(broken);
+    d.backend->end(device_error);
     d.w.settle();
     CHECK_FALSE(moving.done());
     CHECK(d.w.l1().locks == 3);
@@ -259,7 +259,7 @@ TEST_CASE("transfer: what the device reports ends it, after its other jobs")
     {
         auto gathering = d.w.start(d.engine.gather(d.gather("d")));
         CHECK(d.w.l1().staged_objects == 1);
-        d.backend->end(broken);
+        d.backend->end(device_error);
         d.w.settle();
         CHECK_THROWS_AS(gathering.take(), boost::system::system_error);
         CHECK(d.w.l1().staged_objects == 0);
@@ -267,7 +267,7 @@ TEST_CASE("transfer: what the device reports ends it, after its other jobs")
     SUBCASE("who comes later hears of it too")
     {
         auto handle = d.engine.submit_scatter(d.scatter("a"));
-        d.backend->end(broken);
+        d.backend->end(device_error);
         d.w.settle();
         CHECK_THROWS_AS(d.w.run(handle.wait()), boost::system::system_error);
         CHECK_THROWS_AS(d.w.run(handle.layer(0)), boost::system::system_error);

@@ -3,6 +3,7 @@
 #include "kernels.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace terrace::cuda::detail {
 namespace {
