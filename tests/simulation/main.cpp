@@ -1,7 +1,7 @@
 // terrace_simulation [--seeds N] [--first SEED] [--operations N] [--jobs N] [--no-shrinking] [--tell]
 //
 // Runs one world for each seed, each in its turn, on several processes. What fails is run again, shrunk, and told. A
-// world that takes more than a minute ends its process, and has failed.
+// world that computes for more than a minute ends its process, and has failed.
 
 #include "simulation/simulation.hpp"
 
@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <fmt/format.h>
 #include <string>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
@@ -29,7 +30,13 @@ struct arguments {
     bool tell = false;
 };
 
-constexpr unsigned longest_world = 60; // seconds
+/// Ends this process once it has computed for another minute. On a busy machine that takes longer by the clock.
+void limit_time()
+{
+    itimerval minute{};
+    minute.it_value.tv_sec = 60;
+    ::setitimer(ITIMER_PROF, &minute, nullptr);
+}
 
 /// Runs in a child, so that a broken assertion ends only that. False: it failed.
 bool holds(const run_options& options, bool quiet)
@@ -39,7 +46,7 @@ bool holds(const run_options& options, bool quiet)
     if (child == 0) {
         if (quiet && std::freopen("/dev/null", "w", stderr) == nullptr)
             ::_exit(3);
-        ::alarm(longest_world);
+        limit_time();
         const auto first = simulate(options);
         if (!first.failure.empty())
             fmt::print(stderr, "seed {}: {}\n", options.seed, first.failure);
@@ -76,7 +83,7 @@ int run_seeds(const arguments& args, std::size_t job)
         options.operations = args.operations;
         fmt::print("{}\n", options.seed); // for the parent, in case this process dies of it
         std::fflush(stdout);
-        ::alarm(longest_world);
+        limit_time();
         const auto result = simulate(options);
         handlers += result.handlers;
         checks += result.checks;
