@@ -183,9 +183,9 @@ workload make_pairs(const bench_options& options, bool reads, std::size_t thread
 std::vector<workload_maker> l1_workloads(const bench_options& options)
 {
     std::vector<workload_maker> makers;
-    for (const std::size_t threads : {1, 2})
+    for (const std::size_t threads : {1U, 2U})
         for (const bool reads : {true, false})
-            for (const std::size_t batch_keys : {1, 16, 256})
+            for (const std::size_t batch_keys : {1U, 16U, 256U})
                 makers.push_back([=] { return make_pairs(options, reads, threads, batch_keys); });
     return makers;
 }

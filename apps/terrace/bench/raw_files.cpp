@@ -123,13 +123,13 @@ std::vector<raw_files::setting> raw_files::candidates(std::size_t depth) const
             all.push_back({.engine = engine, .depth = at_a_time, .jobs = jobs});
     };
     if (cache_ == cache::direct) {
-        for (const std::size_t d : {4, 8, 16, 32})
+        for (const std::size_t d : {4U, 8U, 16U, 32U})
             if (depth == 0)
                 add("io_uring", d, 1);
         if (depth != 0)
             add("io_uring", depth, 1);
     } else {
-        for (const std::size_t jobs : {1, 2, 4})
+        for (const std::size_t jobs : {1U, 2U, 4U})
             if (depth == 0 || jobs <= depth)
                 add("psync", 1, jobs);
     }

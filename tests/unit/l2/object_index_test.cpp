@@ -586,7 +586,7 @@ TEST_CASE("object_index: what an adapter keeps with an object goes with it")
 TEST_CASE("object_index: a batch is locked as its keys would be one by one")
 {
     object_index index;
-    for (const std::uint64_t n : {1, 2, 4})
+    for (const std::uint64_t n : {1U, 2U, 4U})
         add(index, n, 10);
     const terrace::bitmap found = index.lock(numbered({1, 2, 3, 4}));
     CHECK(found == [] {
