@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -81,8 +82,11 @@ public:
     /// Fetches an object, the way find_each() does.
     static void fetch(const T* object) noexcept
     {
+        if (object == nullptr)
+            return;
+        constexpr std::uintptr_t cache_line = 64;
         __builtin_prefetch(object);
-        __builtin_prefetch(reinterpret_cast<const std::byte*>(object) + 64);
+        __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(object) + cache_line));
     }
 
     /// No object of this key is in the table.
