@@ -30,7 +30,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t alignment = 64;
+    static constexpr std::size_t alignment = 8; // the pool of gcc 12 does not keep to more for every size
 
     std::mutex mutex_;
     huge_page_resource pages_;
