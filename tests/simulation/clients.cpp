@@ -119,10 +119,13 @@ void world::commit(write_lease& lease, const numbers& which, const memory_layout
         const std::uint64_t version = truth_.new_version();
         truth::fill(which[i], version, lease.bytes(i));
         truth_.committed(which[i], version, layout, mode);
-        commits_.push_back(which[i]);
         written.emplace_back(truth::key(which[i]), version);
     });
+    const std::uint64_t before = manager_.status().l1.committed_objects;
     lease.commit(filled);
+    // What a prefetch has brought meanwhile stays, under new_only, and is not stored again.
+    if (manager_.status().l1.committed_objects - before == filled.count())
+        filled.for_each_set([&](std::size_t i) { commits_.push_back(which[i]); });
     if (closing_ || dice_.one_in(2))
         return;
     for (const auto& [key, version] : written) {

@@ -175,7 +175,7 @@ private:
     bool closing_ = false;
     std::map<std::uint32_t, clock::time_point> pinned_; // until when
     std::list<clock::time_point> in_line_;              // deadlines of who waits for room, by order of arrival
-    std::vector<std::uint32_t> commits_;                // every object's, in order
+    std::vector<std::uint32_t> commits_;                // of objects that are to be stored, in order
     std::vector<plugged> adapters_;
     storage_manager manager_;
 };
