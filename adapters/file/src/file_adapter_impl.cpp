@@ -136,11 +136,8 @@ std::vector<object_key> file_adapter::impl::unknown(std::span<const object_key> 
 
 bitmap file_adapter::impl::lock(std::span<const object_key> keys)
 {
-    bitmap found{keys.size()};
     const std::lock_guard lock{mutex_};
-    for (std::size_t i = 0; i < keys.size(); ++i)
-        found.set(i, index_.lock(keys[i]));
-    return found;
+    return index_.lock(keys);
 }
 
 /// Makes the index say of the key what the disk says: another process may have been there.
