@@ -1,7 +1,12 @@
 # What every target of the project has in common.
 
-# terrace_target(<target>): warnings and sanitizers, as the options say.
+# terrace_target(<target>): hidden symbols; warnings and sanitizers, as the options say.
 function(terrace_target target)
+  # All alike, as what shares a precompiled header must be.
+  set_target_properties(${target} PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+  if(BUILD_SHARED_LIBS)
+    target_compile_options(${target} PRIVATE -fno-semantic-interposition)
+  endif()
   if(TERRACE_WARNINGS)
     target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast
                                              -Woverloaded-virtual -Wconversion)
@@ -33,6 +38,25 @@ function(terrace_target target)
   endif()
 endfunction()
 
+# terrace_library(<target>): what is common to those that are shared if BUILD_SHARED_LIBS says so.
+function(terrace_library target)
+  terrace_target(${target})
+  # Before 1.0 each minor version is an interface of its own.
+  set(soversion ${PROJECT_VERSION_MAJOR})
+  if(PROJECT_VERSION_MAJOR EQUAL 0)
+    set(soversion 0.${PROJECT_VERSION_MINOR})
+  endif()
+  set_target_properties(
+    ${target}
+    PROPERTIES VERSION ${PROJECT_VERSION}
+               SOVERSION ${soversion}
+               DEFINE_SYMBOL "" # it would be in the way of a precompiled header that libraries share
+               VERIFY_INTERFACE_HEADER_SETS ${TERRACE_WARNINGS})
+  if(BUILD_SHARED_LIBS AND NOT TERRACE_SANITIZE)
+    target_link_options(${target} PRIVATE -Wl,--no-undefined)
+  endif()
+endfunction()
+
 # terrace_adapter(<name> SOURCES ...): the library terrace::adapter_<name>, from the folder that calls it.
 function(terrace_adapter name)
   cmake_parse_arguments(PARSE_ARGV 1 adapter "" "" "SOURCES")
@@ -43,6 +67,6 @@ function(terrace_adapter name)
   target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${CMAKE_CURRENT_SOURCE_DIR}/include FILES ${headers})
   target_link_libraries(${target} PUBLIC terrace::terrace PRIVATE fmt::fmt)
   target_precompile_headers(${target} REUSE_FROM terrace)
-  set_target_properties(${target} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ${TERRACE_WARNINGS})
-  terrace_target(${target})
+  terrace_library(${target})
+  terrace_component(adapter_${name} ${target})
 endfunction()

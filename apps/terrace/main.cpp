@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <stdexcept>
 
+#include <terrace/version.hpp>
+
 #include "commands.hpp"
 #include "replay/trace.hpp"
 

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include <terrace/text_options.hpp>
+#include <terrace/version.hpp>
 
 #include "bench/measure.hpp"
 

@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include <terrace/api.hpp>
 #include <terrace/text_options.hpp>
 
 namespace terrace {
@@ -13,7 +14,7 @@ namespace terrace {
 ///
 /// Every member that throws throws std::invalid_argument, which names the spec, the offending part and what was
 /// expected.
-class adapter_spec : public text_options {
+class TERRACE_API adapter_spec : public text_options {
 public:
     /// Throws if the text has no type, or an option is malformed or stands twice.
     [[nodiscard]] static adapter_spec parse(std::string_view text);

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 
+#include <terrace/api.hpp>
 #include <terrace/error.hpp>
 
 namespace terrace {
@@ -18,7 +19,7 @@ using std::chrono::nanoseconds;
 ///
 /// Time points are std::chrono::steady_clock's, whether or not that clock made them.
 /// Threads: now() from any thread; alarms and sleeping on the executor that the engine runs on.
-class clock {
+class TERRACE_API clock {
 public:
     using time_point = std::chrono::steady_clock::time_point;
 
@@ -79,10 +80,10 @@ private:
 };
 
 /// The machine's steady clock; alarms run on `executor`, on one timer however many there are.
-[[nodiscard]] std::shared_ptr<clock> make_system_clock(asio::any_io_executor executor);
+[[nodiscard]] TERRACE_API std::shared_ptr<clock> make_system_clock(asio::any_io_executor executor);
 
 /// A clock that stands still until it is told to move: for tests and simulations.
-class manual_clock final : public clock {
+class TERRACE_API manual_clock final : public clock {
 public:
     [[nodiscard]] time_point now() const noexcept override { return now_; }
 

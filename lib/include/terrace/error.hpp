@@ -3,6 +3,8 @@
 #include <boost/system/error_code.hpp>
 #include <boost/system/result.hpp>
 
+#include <terrace/api.hpp>
+
 /// Boost.Asio's namespace, as terrace's public headers name it.
 namespace boost::asio {
 }
@@ -30,7 +32,7 @@ enum class errc {
 };
 
 /// The category "terrace" of errc values.
-[[nodiscard]] const boost::system::error_category& error_category() noexcept;
+[[nodiscard]] TERRACE_API const boost::system::error_category& error_category() noexcept;
 
 [[nodiscard]] inline boost::system::error_code make_error_code(errc e) noexcept
 {

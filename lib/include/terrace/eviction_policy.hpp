@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/object_key.hpp>
 #include <terrace/quota_table.hpp>
 
@@ -36,7 +37,7 @@ struct salt_usage {
 /// first, so that a policy that goes by order evicts the tail of a prefix chain before its head.
 ///
 /// Threads: called under the lock of the tier that owns it.
-class eviction_policy {
+class TERRACE_API eviction_policy {
 public:
     virtual ~eviction_policy() = default;
 

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <span>
 
+#include <terrace/api.hpp>
+
 namespace terrace {
 
 /// Where L1 lies, for who hands it to a device or to another process: with l1_sharing::memfd a server passes fd() to
@@ -16,7 +18,7 @@ namespace terrace {
 ///
 /// Lifetime  a value; base() and fd() are valid while the storage_manager or any lease of it lives. A client's mapping
 ///           is its own, and outlives both; which object an offset means, only a lease keeps.
-class l1_memory {
+class TERRACE_API l1_memory {
 public:
     l1_memory(std::span<const std::byte> base, int fd) noexcept : base_{base}, fd_{fd} {}
 

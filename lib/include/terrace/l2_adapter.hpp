@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/bitmap.hpp>
 #include <terrace/memory_layout.hpp>
 #include <terrace/object_key.hpp>
@@ -88,7 +89,7 @@ enum class adapter_health : std::uint8_t {
 };
 
 /// The enumerator's name.
-[[nodiscard]] std::string_view to_string(adapter_health health) noexcept;
+[[nodiscard]] TERRACE_API std::string_view to_string(adapter_health health) noexcept;
 
 /// What a store says of itself. Plain numbers: safe to copy, cheap to take.
 class adapter_status {
@@ -117,7 +118,7 @@ public:
 ///           by way of the executor, never inside the call that cancels
 /// Lifetime  what is passed in stays valid until the awaitable ends
 /// Threads   called and completing on one executor, any number of calls at once; what blocks goes elsewhere
-class l2_adapter {
+class TERRACE_API l2_adapter {
 public:
     virtual ~l2_adapter() = default;
 
@@ -150,7 +151,7 @@ public:
 
 /// What an adapter with a capacity offers besides l2_adapter, so that what it would evict can move to another tier
 /// first. An adapter that does not derive from it evicts on its own, and what it evicts is gone.
-class demotion_source {
+class TERRACE_API demotion_source {
 public:
     virtual ~demotion_source() = default;
 

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <span>
 
+#include <terrace/api.hpp>
+
 namespace terrace {
 
 /// Makes L1's memory known to a device, such as a GPU that copies from pinned memory or a network card: slice by slice,
@@ -12,7 +14,7 @@ namespace terrace {
 ///           memory, the engine's executor among them; detach() on the one that ends the last lease. No lock of L1 is
 ///           held, but a reservation from within, which may have to wait for this very call, is a deadlock.
 /// Lifetime  L1 shares ownership of the hook until the last slice is detached
-class memory_hook {
+class TERRACE_API memory_hook {
 public:
     virtual ~memory_hook() = default;
 

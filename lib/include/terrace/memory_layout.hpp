@@ -6,13 +6,15 @@
 #include <string_view>
 #include <vector>
 
+#include <terrace/api.hpp>
+
 namespace terrace {
 
 /// The element types of KV tensors.
 enum class dtype : std::uint8_t { u8, i8, f8_e4m3, f8_e5m2, f16, bf16, i32, f32, i64, f64 };
 
 /// Bytes of one element.
-[[nodiscard]] std::uint32_t element_bytes(dtype type) noexcept;
+[[nodiscard]] TERRACE_API std::uint32_t element_bytes(dtype type) noexcept;
 
 /// One tensor of an object: row-major, no padding.
 class tensor {
@@ -33,7 +35,7 @@ private:
 /// The shapes and types of one object's tensors, back to back.
 ///
 /// A value that is cheap to copy: copies share one immutable description.
-class memory_layout {
+class TERRACE_API memory_layout {
 public:
     /// No tensors, zero bytes: every operation that takes a layout refuses it.
     memory_layout();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/bitmap.hpp>
 #include <terrace/eviction_policy.hpp>
 #include <terrace/l2_adapter.hpp>
@@ -18,7 +19,7 @@ namespace terrace {
 /// authors.
 ///
 /// Threads: none of its own; the adapter serialises the calls.
-class object_index {
+class TERRACE_API object_index {
 public:
     /// capacity_bytes  0: no limit
     /// policy          what goes when that is reached, and what is over a quota even before; null: lru

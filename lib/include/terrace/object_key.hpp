@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include <terrace/api.hpp>
 #include <terrace/error.hpp>
 
 namespace terrace {
@@ -16,7 +17,7 @@ namespace terrace {
 /// The identity of a chunk's tokens and of all tokens before it: 1 to 32 bytes, as the caller's hash gives them.
 ///
 /// Hashes of different lengths are different, whatever their bytes.
-class chunk_hash {
+class TERRACE_API chunk_hash {
 public:
     static constexpr std::size_t max_bytes = 32;
 
@@ -48,7 +49,7 @@ private:
 ///     model@kv_rank@group@hash[@salt]     to_string(); numbers and hash in hexadecimal, safe as a file name
 ///
 /// Threads: every member may be called from any thread.
-class object_key {
+class TERRACE_API object_key {
 public:
     static constexpr std::size_t max_model_bytes = 255;
     static constexpr std::size_t max_salt_bytes = 128;

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/bitmap.hpp>
 #include <terrace/clock.hpp>
 #include <terrace/key_group.hpp>
@@ -98,7 +99,7 @@ class prefetch_task;
 /// moved from is empty: it has nothing to poll, and waiting for it throws std::invalid_argument.
 ///
 /// Threads: every member may be called from any thread.
-class prefetch_handle {
+class TERRACE_API prefetch_handle {
 public:
     prefetch_handle() noexcept;
     prefetch_handle(prefetch_handle&&) noexcept;
@@ -157,7 +158,7 @@ private:
 /// A lookup whose hits are pinned: nothing was moved, and nothing that was found can be evicted while the ticket lives.
 ///
 /// Threads: one thread at a time. Dropping a ticket unpins, on any thread.
-class lookup_ticket {
+class TERRACE_API lookup_ticket {
 public:
     lookup_ticket() noexcept; ///< no hits
     lookup_ticket(lookup_ticket&&) noexcept;

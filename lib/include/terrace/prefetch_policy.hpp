@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/bitmap.hpp>
 #include <terrace/object_key.hpp>
 
@@ -32,7 +33,7 @@ private:
 /// one request leaves for the next.
 ///
 /// Threads: called on the engine's executor. Errors: a policy does not throw.
-class prefetch_policy {
+class TERRACE_API prefetch_policy {
 public:
     virtual ~prefetch_policy() = default;
 

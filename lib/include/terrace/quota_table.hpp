@@ -11,10 +11,12 @@
 #include <string_view>
 #include <vector>
 
+#include <terrace/api.hpp>
+
 namespace terrace {
 
 /// Who is told of every change of a quota_table, on the thread that made it, once it is in force.
-class quota_listener {
+class TERRACE_API quota_listener {
 public:
     virtual ~quota_listener() = default;
     virtual void on_quotas() noexcept = 0;
@@ -29,7 +31,7 @@ public:
 /// A change takes effect at once in L1, and in an L2 at its next store.
 ///
 /// Threads: any.
-class quota_table {
+class TERRACE_API quota_table {
 public:
     /// One tenant's quota.
     struct quota {

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/object_key.hpp>
 
 namespace terrace {
@@ -20,7 +21,7 @@ struct l1_entry;
 /// the memory behind it alive, even past the storage manager.
 ///
 /// Threads: one thread at a time; different leases are independent.
-class read_lease {
+class TERRACE_API read_lease {
 public:
     read_lease() noexcept; ///< holds nothing
     read_lease(read_lease&& from) noexcept;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/l2_adapter.hpp>
 
 namespace terrace {
@@ -102,6 +103,6 @@ struct engine_status {
 
 /// The same as a JSON object: a member for each field, by its name; health and reasons as words.
 /// indent  spaces to a level; negative: all on one line
-[[nodiscard]] std::string to_json(const engine_status& status, int indent = -1);
+[[nodiscard]] TERRACE_API std::string to_json(const engine_status& status, int indent = -1);
 
 } // namespace terrace

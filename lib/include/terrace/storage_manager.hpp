@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/bitmap.hpp>
 #include <terrace/config.hpp>
 #include <terrace/l1_memory.hpp>
@@ -61,7 +62,7 @@ public:
 /// Lifetime  the executor outlives the manager, and every ticket and handle of it. co_await close() before the end. A
 /// manager destroyed without it asks everything to stop; what adapters
 ///           have in flight then ends on the executor, and keeps its memory until it has.
-class storage_manager {
+class TERRACE_API storage_manager {
 public:
     /// Throws std::invalid_argument for a configuration that cannot be, std::system_error if L1's memory cannot be had.
     explicit storage_manager(asio::any_io_executor executor, config cfg = {});

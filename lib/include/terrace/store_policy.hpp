@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/bitmap.hpp>
 #include <terrace/clock.hpp>
 #include <terrace/object_key.hpp>
@@ -35,7 +36,7 @@ public:
 ///
 /// Threads: called on the engine's executor; a policy with a memory of its own serves one storage manager.
 /// Errors: a policy that throws costs the batch its stores, and is counted.
-class store_policy {
+class TERRACE_API store_policy {
 public:
     virtual ~store_policy() = default;
 
@@ -75,7 +76,7 @@ public:
     std::uint64_t history_keys = std::uint64_t{1} << 18; ///< declined keys remembered, about 50 bytes each; >= 1
 };
 /// Throws std::invalid_argument for what is out of range; so does make_write_budget().
-[[nodiscard]] std::shared_ptr<store_policy> make_second_touch(second_touch_options options = {});
+[[nodiscard]] TERRACE_API std::shared_ptr<store_policy> make_second_touch(second_touch_options options = {});
 
 /// What store_policy::make("write_budget") spends: a token bucket, of which each byte that an adapter shall store takes
 /// one. A batch is stored from its head for as far as the budget goes; what it does not cover is considered again when
@@ -86,6 +87,6 @@ public:
     std::uint64_t bytes_per_second = std::uint64_t{100} << 20; ///< 8.2 TiB a day; >= 1
     std::uint64_t burst_bytes = 0;                             ///< that may be saved up; 0: what ten seconds bring
 };
-[[nodiscard]] std::shared_ptr<store_policy> make_write_budget(write_budget_options options = {});
+[[nodiscard]] TERRACE_API std::shared_ptr<store_policy> make_write_budget(write_budget_options options = {});
 
 } // namespace terrace

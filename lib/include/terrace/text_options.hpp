@@ -7,13 +7,15 @@
 #include <string>
 #include <string_view>
 
+#include <terrace/api.hpp>
+
 namespace terrace {
 
 /// Options as text, behind the name of what they are for: `?option=value&option=value`.
 ///
 /// Every member that throws throws std::invalid_argument, which names the subject, the offending part and what was
 /// expected.
-class text_options {
+class TERRACE_API text_options {
 public:
     /// subject  what the options are for, as error messages shall name it
     /// query    empty, or from the '?' on
@@ -43,9 +45,9 @@ private:
 /// "4096", "64KiB", "1.5GiB", "20GB": a number with a unit of 1000 (kB, MB, GB, TB) or 1024 (KiB, MiB, GiB, TiB; also
 /// K, M, G, T), case ignored. Throws std::invalid_argument for anything else, and for what is not a whole number of
 /// bytes.
-[[nodiscard]] std::uint64_t parse_bytes(std::string_view text);
+[[nodiscard]] TERRACE_API std::uint64_t parse_bytes(std::string_view text);
 
 /// The largest unit of 1024 that keeps the number readable: "64 KiB", "1.5 GiB".
-[[nodiscard]] std::string format_bytes(std::uint64_t bytes);
+[[nodiscard]] TERRACE_API std::string format_bytes(std::uint64_t bytes);
 
 } // namespace terrace

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/object_key.hpp>
 
 namespace terrace {
@@ -18,7 +19,7 @@ namespace terrace {
 /// prompts collide can read another's cache. Source of the chaining: PagedAttention's block hashes (vLLM).
 ///
 /// Threads: immutable; any thread.
-class token_hasher {
+class TERRACE_API token_hasher {
 public:
     using token = std::uint32_t;
 

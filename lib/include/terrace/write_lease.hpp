@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/bitmap.hpp>
 #include <terrace/object_key.hpp>
 
@@ -38,7 +39,7 @@ enum class l1_error : std::uint8_t {
 };
 
 /// The error's name, as the enumerator is spelt.
-[[nodiscard]] std::string_view to_string(l1_error e) noexcept;
+[[nodiscard]] TERRACE_API std::string_view to_string(l1_error e) noexcept;
 
 /// A batch of staged objects: memory to fill, invisible to every reader until it is committed.
 ///
@@ -46,7 +47,7 @@ enum class l1_error : std::uint8_t {
 /// first to commit wins, and what the others commit under new_only is dropped in silence.
 ///
 /// Threads: one thread at a time; different leases are independent. commit() and destruction work on any thread.
-class write_lease {
+class TERRACE_API write_lease {
 public:
     write_lease() noexcept; ///< holds nothing
     write_lease(write_lease&& from) noexcept;

@@ -4,6 +4,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <terrace/api.hpp>
 #include <terrace/error.hpp>
 
 namespace terrace {
@@ -15,7 +16,7 @@ namespace terrace {
 ///
 /// Lifetime  the event outlives its waiters
 /// Threads   one executor, which runs one handler at a time
-class event {
+class TERRACE_API event { // for terrace_cuda, not for users
 public:
     explicit event(const asio::any_io_executor& executor);
 

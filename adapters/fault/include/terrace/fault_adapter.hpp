@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include <terrace/adapter_spec.hpp>
+#include <terrace/api.hpp>
 #include <terrace/clock.hpp>
 #include <terrace/l2_adapter.hpp>
 
@@ -104,7 +105,7 @@ public:
 /// not change what the others do.
 ///
 /// Threads: any.
-class fault_control {
+class TERRACE_API fault_control {
 public:
     using rule_id = std::uint64_t;
 
@@ -131,7 +132,7 @@ public:
 
     [[nodiscard]] fault_counts counts() const;
 
-    class impl;
+    class TERRACE_LOCAL impl;
     [[nodiscard]] impl& inside() noexcept { return *impl_; } ///< for the adapter
 
 private:
@@ -142,8 +143,8 @@ private:
 ///
 /// Its status is the wrapped adapter's, with the calls that are in flight here; dead, it is adapter_health::failed.
 /// Throws std::invalid_argument if either is null.
-[[nodiscard]] std::unique_ptr<l2_adapter> make_fault_adapter(std::unique_ptr<l2_adapter> wrapped,
-                                                             std::shared_ptr<fault_control> control);
+[[nodiscard]] TERRACE_API std::unique_ptr<l2_adapter> make_fault_adapter(std::unique_ptr<l2_adapter> wrapped,
+                                                                         std::shared_ptr<fault_control> control);
 
 /// The same as text: what is wrapped, then the faults.
 ///
@@ -152,7 +153,7 @@ private:
 /// make_wrapped  makes the adapter of what stands between "fault:" and the first ';'
 ///
 /// The README has the grammar. Throws std::invalid_argument that names the offending part and what was expected.
-[[nodiscard]] std::unique_ptr<l2_adapter>
+[[nodiscard]] TERRACE_API std::unique_ptr<l2_adapter>
 make_fault_adapter(const adapter_spec& spec,
                    const std::function<std::unique_ptr<l2_adapter>(std::string_view)>& make_wrapped);
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <terrace/adapter_spec.hpp>
+#include <terrace/api.hpp>
 #include <terrace/l2_adapter.hpp>
 #include <terrace/quota_table.hpp>
 
@@ -61,7 +62,7 @@ public:
 ///
 /// Cancelled: load, store and erase leave out the items that they have not begun, and return what was done; a lookup
 /// that had to look at the disk throws operation_aborted, and holds no lock.
-class file_adapter final : public l2_adapter, public demotion_source {
+class TERRACE_API file_adapter final : public l2_adapter, public demotion_source {
 public:
     /// Opens the directory and finds what it holds; takes time in proportion. Throws std::invalid_argument for options
     /// that cannot be, std::system_error that names the path if the directory cannot be made, read or written, or that
@@ -81,11 +82,11 @@ public:
     asio::awaitable<void> close() override;
 
 private:
-    class impl;
+    class TERRACE_LOCAL impl;
     std::shared_ptr<impl> impl_; // shared with the calls under way
 };
 
 /// `file:/var/cache/terrace?capacity=20GiB&eviction=s3fifo&direct=on&threads=4`; the README has all options.
-[[nodiscard]] std::unique_ptr<l2_adapter> make_file_adapter(adapter_spec spec);
+[[nodiscard]] TERRACE_API std::unique_ptr<l2_adapter> make_file_adapter(adapter_spec spec);
 
 } // namespace terrace

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <terrace/adapter_spec.hpp>
+#include <terrace/api.hpp>
 #include <terrace/clock.hpp>
 #include <terrace/l2_adapter.hpp>
 #include <terrace/quota_table.hpp>
@@ -29,7 +30,7 @@ public:
 ///
 /// Full, it evicts by its policy what is not locked. The memory of what is gone stays with the adapter, for objects of
 /// about that size; it lies in huge pages, where the kernel has them.
-class memory_adapter final : public l2_adapter, public demotion_source {
+class TERRACE_API memory_adapter final : public l2_adapter, public demotion_source {
 public:
     explicit memory_adapter(memory_options options = {});
     ~memory_adapter() override;
@@ -45,11 +46,11 @@ public:
     asio::awaitable<void> close() override;
 
 private:
-    class impl;
+    class TERRACE_LOCAL impl;
     std::unique_ptr<impl> impl_;
 };
 
 /// `memory:?capacity=1GiB&eviction=s3fifo&latency=50us&bandwidth=2GiB`; bandwidth in bytes per second.
-[[nodiscard]] std::unique_ptr<l2_adapter> make_memory_adapter(adapter_spec spec);
+[[nodiscard]] TERRACE_API std::unique_ptr<l2_adapter> make_memory_adapter(adapter_spec spec);
 
 } // namespace terrace

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <terrace/adapter_spec.hpp>
+#include <terrace/api.hpp>
 #include <terrace/l2_adapter.hpp>
 
 namespace terrace {
@@ -47,7 +48,7 @@ public:
 /// it was loaded since or is locked.
 ///
 /// Cancelled: load and store leave out the items that they have not begun, and return what was done; erase finishes.
-class segment_adapter final : public l2_adapter, public demotion_source {
+class TERRACE_API segment_adapter final : public l2_adapter, public demotion_source {
 public:
     /// Opens the place and finds what it holds: from a directory's snapshot after a close(), otherwise by reading the
     /// header of every record. Throws std::invalid_argument for options that cannot be and for foreign content,
@@ -67,12 +68,12 @@ public:
     asio::awaitable<void> close() override;
 
 private:
-    class impl;
+    class TERRACE_LOCAL impl;
     std::shared_ptr<impl> impl_; // shared with the calls under way
 };
 
 /// `segment:/var/cache/terrace?capacity=20GiB&segment=256MiB&sync=none&threads=4&io=auto`
 /// `segment:/dev/nvme0n1?segment=256MiB&foreign=refuse`
-[[nodiscard]] std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec);
+[[nodiscard]] TERRACE_API std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec);
 
 } // namespace terrace

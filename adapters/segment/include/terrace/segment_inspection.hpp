@@ -2,13 +2,14 @@
 
 #include <filesystem>
 
+#include <terrace/api.hpp>
 #include <terrace/inspection.hpp>
 
 namespace terrace {
 
 /// Whether this is a segment_adapter's directory, one of its segments, by name, or a file or device that it has cut
 /// into segments.
-[[nodiscard]] bool is_segment_store(const std::filesystem::path& path);
+[[nodiscard]] TERRACE_API bool is_segment_store(const std::filesystem::path& path);
 
 /// Finds what a segment_adapter's place holds, as a start would, and reads and verifies every object, in the order
 /// in which they lie there; or those that lie in this one segment of a
@@ -18,6 +19,6 @@ namespace terrace {
 /// It writes nothing, takes no lock and leaves the snapshot, so that a store in use, or what a crash left of one, can
 /// be looked at. What is evicted meanwhile is left out; what is being written looks as a crash would leave it. Throws
 /// std::system_error that names the path if it cannot be read.
-void inspect_segment_store(const std::filesystem::path& path, const inspection_report& report);
+TERRACE_API void inspect_segment_store(const std::filesystem::path& path, const inspection_report& report);
 
 } // namespace terrace

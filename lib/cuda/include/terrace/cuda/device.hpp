@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include <terrace/api.hpp>
 #include <terrace/cuda/method_table.hpp>
 #include <terrace/cuda/pinned_memory.hpp>
 #include <terrace/cuda/transfer_backend.hpp>
@@ -13,10 +14,10 @@
 namespace terrace::cuda {
 
 /// Whether this build has CUDA in it, or is the stub that says that it has not.
-[[nodiscard]] bool built_with_cuda() noexcept;
+[[nodiscard]] TERRACE_API bool built_with_cuda() noexcept;
 
 /// Why GPU `device` cannot be used: no CUDA in this build, no driver, no such device. Nothing: it can.
-[[nodiscard]] std::optional<std::string> why_no_device(int device = 0);
+[[nodiscard]] TERRACE_API std::optional<std::string> why_no_device(int device = 0);
 
 /// How a GPU is used.
 struct cuda_options {
@@ -48,7 +49,7 @@ struct cuda_status {
 };
 
 /// A transfer_backend on a GPU.
-class cuda_backend : public transfer_backend {
+class TERRACE_API cuda_backend : public transfer_backend {
 public:
     [[nodiscard]] virtual cuda_status status() const = 0;
     [[nodiscard]] virtual const method_table& methods() const noexcept = 0;
@@ -63,6 +64,6 @@ public:
 
 /// Throws std::runtime_error "no GPU here: ..." if there is none, or what CUDA says; std::invalid_argument for options
 /// outside their limits.
-[[nodiscard]] std::shared_ptr<cuda_backend> make_cuda_backend(cuda_options options = {});
+[[nodiscard]] TERRACE_API std::shared_ptr<cuda_backend> make_cuda_backend(cuda_options options = {});
 
 } // namespace terrace::cuda

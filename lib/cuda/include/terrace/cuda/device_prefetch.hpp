@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/cuda/transfer_engine.hpp>
 #include <terrace/prefetch.hpp>
 
@@ -30,8 +31,9 @@ public:
 /// Cancelled  operation_aborted, when the device has let go of the memory; the prefetch is cancelled
 /// Lifetime   the engine outlives the call
 /// Threads    the transfer engine's executor
-asio::awaitable<device_prefetch_result> scatter_prefetch(transfer_engine& engine, prefetch_handle prefetch,
-                                                         page_layout pages, object_layout objects,
-                                                         std::vector<paged_chunk> chunks, std::size_t window = 4);
+TERRACE_API asio::awaitable<device_prefetch_result> scatter_prefetch(transfer_engine& engine, prefetch_handle prefetch,
+                                                                     page_layout pages, object_layout objects,
+                                                                     std::vector<paged_chunk> chunks,
+                                                                     std::size_t window = 4);
 
 } // namespace terrace::cuda

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/cuda/transfer_backend.hpp>
 
 namespace terrace::cuda {
@@ -16,7 +17,7 @@ enum class transfer_method : std::uint8_t {
 };
 
 /// The method's name, as the enumerator is spelt.
-[[nodiscard]] std::string_view to_string(transfer_method method) noexcept;
+[[nodiscard]] TERRACE_API std::string_view to_string(transfer_method method) noexcept;
 
 /// How long one method took.
 struct method_sample {
@@ -28,7 +29,7 @@ struct method_sample {
 };
 
 /// Decides by sizes how a job is moved. No clock, no device: it goes by what was measured.
-class method_table {
+class TERRACE_API method_table {
 public:
     /// Without measurements: the copy engine for runs of 256 KiB and more, for which published figures agree that it
     /// keeps the bus busy, and the staged kernel for the rest.

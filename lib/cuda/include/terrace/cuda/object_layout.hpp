@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/cuda/page_layout.hpp>
 #include <terrace/memory_layout.hpp>
 
@@ -20,7 +21,7 @@ enum class object_order : std::uint8_t {
 ///
 /// With group_tokens the object is a row of smaller ones, of so many tokens each: [groups][layers][kv][group_tokens]...
 /// With groups as large as pages, an engine whose pages hold all layers back to back copies each in one piece.
-class object_layout {
+class TERRACE_API object_layout {
 public:
     /// tokens        of the chunk, >= 1
     /// group_tokens  a divisor of tokens; 0: one group
@@ -47,7 +48,7 @@ private:
 };
 
 /// Where the tokens of one object lie in the pages. They may begin and end inside a page.
-class paged_chunk {
+class TERRACE_API paged_chunk {
 public:
     static constexpr std::uint32_t all = ~std::uint32_t{0};
 
@@ -111,11 +112,11 @@ struct copy_run {
 
 /// What a chunk's bytes in these layers are, in order of the object, neighbours merged. Together the runs have each
 /// byte of the object's that moves once. The chunk has been checked.
-[[nodiscard]] std::vector<copy_run> runs(const page_layout& pages, const object_layout& objects,
-                                         const paged_chunk& chunk, layer_range layers);
+[[nodiscard]] TERRACE_API std::vector<copy_run> runs(const page_layout& pages, const object_layout& objects,
+                                                     const paged_chunk& chunk, layer_range layers);
 
 /// How long a run of a whole page is, in bytes; neighbouring pages may make it longer. What decides whether a copy
 /// engine is worth its while.
-[[nodiscard]] std::uint64_t typical_run_bytes(const page_layout& pages, const object_layout& objects);
+[[nodiscard]] TERRACE_API std::uint64_t typical_run_bytes(const page_layout& pages, const object_layout& objects);
 
 } // namespace terrace::cuda

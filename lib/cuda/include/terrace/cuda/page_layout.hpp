@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/memory_layout.hpp>
 
 namespace terrace::cuda {
@@ -54,7 +55,7 @@ struct page_strides {
 /// A value that is cheap to copy: copies share one immutable description. It does not own the memory.
 ///
 /// Source: PagedAttention (Kwon et al., SOSP 2023).
-class page_layout {
+class TERRACE_API page_layout {
 public:
     /// order  the dimensions of each tensor, outermost first, without gaps. `layer` and `kv` may be missing.
     /// bases  the tensors: one for all, or one for each value of what is missing of layer and kv, by layer first.

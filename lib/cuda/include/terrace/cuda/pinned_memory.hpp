@@ -8,12 +8,13 @@
 #include <string>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/memory_hook.hpp>
 
 namespace terrace::cuda {
 
 /// Pins host memory for a device: its pages stay where they are, and the device can reach them.
-class page_locker {
+class TERRACE_API page_locker {
 public:
     virtual ~page_locker() = default;
     /// Throws std::runtime_error, with nothing pinned.
@@ -23,7 +24,7 @@ public:
 };
 
 /// By cudaHostRegister(), for all devices. Without a device every lock() throws, and says why there is none.
-[[nodiscard]] std::shared_ptr<page_locker> make_cuda_page_locker();
+[[nodiscard]] TERRACE_API std::shared_ptr<page_locker> make_cuda_page_locker();
 
 /// What happens to a slice of L1 that cannot be pinned.
 enum class pin_failure : std::uint8_t {
@@ -45,7 +46,7 @@ struct pinned_status {
 ///     config.l1.hook = std::make_shared<terrace::cuda::pinned_memory>();
 ///
 /// Threads: attach() and detach() as L1 calls them; the rest any.
-class pinned_memory final : public memory_hook {
+class TERRACE_API pinned_memory final : public memory_hook {
 public:
     explicit pinned_memory(pin_failure on_failure = pin_failure::refuse,
                            std::shared_ptr<page_locker> locker = make_cuda_page_locker());

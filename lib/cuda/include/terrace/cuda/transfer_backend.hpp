@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/cuda/object_layout.hpp>
 
 namespace terrace::cuda {
@@ -54,7 +55,7 @@ private:
 ///
 /// Threads   any
 /// Lifetime  destroying it waits for what it moves
-class transfer_backend {
+class TERRACE_API transfer_backend {
 public:
     /// Called once for each job, on any thread, also from within start(), when the backend has stopped touching the
     /// job's memory. It does not throw, and does not call the device.
@@ -80,9 +81,9 @@ public:
 
 /// Pages in host memory, moved by `threads` threads of its own: for machines without a GPU, and for what runs on both.
 /// Throws std::invalid_argument unless threads is 1 to 256. With more than one thread jobs may end out of order.
-[[nodiscard]] std::shared_ptr<transfer_backend> make_cpu_backend(std::size_t threads = 1);
+[[nodiscard]] TERRACE_API std::shared_ptr<transfer_backend> make_cpu_backend(std::size_t threads = 1);
 
 /// Moves a job's bytes by the calling thread; pages in host memory.
-void copy_runs(const transfer_job& job) noexcept;
+TERRACE_API void copy_runs(const transfer_job& job) noexcept;
 
 } // namespace terrace::cuda

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <terrace/api.hpp>
 #include <terrace/cuda/object_layout.hpp>
 #include <terrace/cuda/transfer_backend.hpp>
 #include <terrace/read_lease.hpp>
@@ -96,7 +97,7 @@ class transfer_run;
 /// leases live until it has.
 ///
 /// Threads: the engine's executor.
-class transfer_handle {
+class TERRACE_API transfer_handle {
 public:
     transfer_handle() noexcept; ///< empty; so is what was moved from. It can only be assigned to and destroyed.
     transfer_handle(transfer_handle&&) noexcept;
@@ -165,7 +166,7 @@ private:
 ///           is then anything, and what was being gathered is discarded unseen. errc::closed after close()
 /// Lifetime  transfers own their leases, and need no engine to end; the executor's context outlives them: close() first
 /// Threads   the executor, which runs one handler at a time
-class transfer_engine {
+class TERRACE_API transfer_engine {
 public:
     /// Throws std::invalid_argument if a limit is 0 or the backend null.
     transfer_engine(asio::any_io_executor executor, std::shared_ptr<transfer_backend> backend,
