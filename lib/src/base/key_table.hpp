@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/assert.hpp"
+#include "base/huge_pages.hpp"
 
 #include <algorithm>
 #include <array>
@@ -146,7 +147,10 @@ private:
     /// Of null pointers; from the kernel, if large, and then at no cost before a page is used. Null: no memory.
     static bucket_array allocate(std::size_t buckets) noexcept
     {
-        return bucket_array{static_cast<T**>(std::calloc(buckets, sizeof(T*)))};
+        bucket_array made{static_cast<T**>(std::calloc(buckets, sizeof(T*)))};
+        if (made != nullptr && buckets * sizeof(T*) >= 8 * huge_page_bytes)
+            advise_huge_pages(made.get(), buckets * sizeof(T*));
+        return made;
     }
 
     [[nodiscard]] static T* next(const T& object) noexcept

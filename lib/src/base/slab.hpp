@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/assert.hpp"
+#include "base/huge_pages.hpp"
 
 #include <array>
 #include <cstddef>
@@ -11,7 +12,7 @@
 namespace terrace {
 
 /// Objects of one type, carved from large chunks and reused: no header for each, and no call of the allocator once the
-/// population has been reached. Chunks are kept until the slab ends.
+/// population has been reached. Chunks are kept until the slab ends; once there are many objects, they are huge pages.
 ///
 /// Threads: none of its own.
 template <class T, std::size_t ChunkObjects = 1024>
@@ -25,10 +26,14 @@ public:
     template <class... Arguments>
     [[nodiscard]] T& make(Arguments&&... arguments)
     {
-        if (free_ == nullptr)
-            grow();
         cell* c = free_;
-        free_ = c->next;
+        if (c != nullptr) {
+            free_ = c->next;
+        } else {
+            if (fresh_ == fresh_end_)
+                grow();
+            c = std::construct_at(fresh_++);
+        }
         T* object = std::construct_at(reinterpret_cast<T*>(c->storage.data()), std::forward<Arguments>(arguments)...);
         ++live_;
         return *object;
@@ -50,17 +55,32 @@ private:
         alignas(T) std::array<std::byte, sizeof(T)> storage;
     };
 
+    static_assert(sizeof(cell) <= huge_page_bytes); // one at least goes into a large chunk
+    static constexpr std::size_t many_chunks = 8 * huge_page_bytes / (ChunkObjects * sizeof(cell)); // small ones
+
     void grow()
     {
-        chunks_.push_back(std::make_unique<cell[]>(ChunkObjects));
-        for (std::size_t i = ChunkObjects; i-- > 0;) {
-            chunks_.back()[i].next = free_;
-            free_ = &chunks_.back()[i];
+        if (small_.size() < many_chunks) {
+            small_.push_back(std::make_unique_for_overwrite<small_chunk>());
+            fresh_ = reinterpret_cast<cell*>(small_.back()->data());
+            fresh_end_ = fresh_ + ChunkObjects;
+        } else {
+            large_.emplace_back();
+            fresh_ = static_cast<cell*>(large_.back().data());
+            fresh_end_ = fresh_ + huge_page_bytes / sizeof(cell);
         }
     }
 
-    std::vector<std::unique_ptr<cell[]>> chunks_;
-    cell* free_ = nullptr;
+    struct alignas(cell) small_chunk {
+        [[nodiscard]] std::byte* data() noexcept { return memory.data(); }
+        std::array<std::byte, ChunkObjects * sizeof(cell)> memory;
+    };
+
+    std::vector<std::unique_ptr<small_chunk>> small_;
+    std::vector<huge_chunk> large_;
+    cell* free_ = nullptr;  // used and given back
+    cell* fresh_ = nullptr; // never used, in the last chunk
+    cell* fresh_end_ = nullptr;
     std::size_t live_ = 0;
 };
 
