@@ -20,16 +20,28 @@ class payload_memory {
 public:
     [[nodiscard]] std::byte* allocate(std::size_t bytes)
     {
+        if (!is_pooled(bytes))
+            return static_cast<std::byte*>(pages_.allocate(bytes, alignment));
         std::scoped_lock guard{mutex_};
         return static_cast<std::byte*>(pool_.allocate(bytes, alignment));
     }
     void deallocate(std::byte* memory, std::size_t bytes)
     {
+        if (!is_pooled(bytes)) {
+            pages_.deallocate(memory, bytes, alignment);
+            return;
+        }
         std::scoped_lock guard{mutex_};
         pool_.deallocate(memory, bytes, alignment);
     }
 
 private:
+    /// What is larger the pool would keep in a sorted list, in time that grows with it, and not pool either.
+    [[nodiscard]] bool is_pooled(std::size_t bytes) const
+    {
+        return bytes <= pool_.options().largest_required_pool_block;
+    }
+
     static constexpr std::size_t alignment = 8; // the pool of gcc 12 does not keep to more for every size
 
     std::mutex mutex_;

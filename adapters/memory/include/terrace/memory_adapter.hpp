@@ -28,8 +28,8 @@ public:
 
 /// An L2 adapter that keeps its objects in a map: for tests, demonstrations, and as a model of a slower store.
 ///
-/// Full, it evicts by its policy what is not locked. The memory of what is gone stays with the adapter, for objects of
-/// about that size; it lies in huge pages, where the kernel has them.
+/// Full, it evicts by its policy what is not locked. Objects of up to 4 KiB share memory that stays with the adapter;
+/// larger ones come from the heap, those of 4 MiB and more from the kernel, in huge pages where it has them.
 class TERRACE_API memory_adapter final : public l2_adapter, public demotion_source {
 public:
     explicit memory_adapter(memory_options options = {});
