@@ -90,6 +90,7 @@ public:
     asio::awaitable<void> unlock(std::span<const object_key> keys) override;
     asio::awaitable<bitmap> erase(std::span<const object_key> keys) override;
     asio::awaitable<key_page> list(list_cursor cursor) override;
+    void use_memory(std::span<std::byte> l1) override { wrapped_->use_memory(l1); }
     [[nodiscard]] adapter_status status() const override;
     asio::awaitable<void> close() override;
 

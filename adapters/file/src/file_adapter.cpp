@@ -115,6 +115,11 @@ asio::awaitable<key_page> file_adapter::list(list_cursor cursor)
     return impl_->list(std::move(cursor));
 }
 
+void file_adapter::use_memory(std::span<std::byte> l1)
+{
+    impl_->use_memory(l1);
+}
+
 adapter_status file_adapter::status() const
 {
     return impl_->status();
@@ -140,6 +145,7 @@ std::unique_ptr<l2_adapter> make_file_adapter(adapter_spec spec)
     options.threads = take_small_count(spec, "threads", options.threads);
     options.depth = take_small_count(spec, "depth", options.depth);
     options.in_flight_bytes = spec.take_bytes("inflight").value_or(options.in_flight_bytes);
+    options.register_memory = take_named<bool, 2>(spec, "register", {{{"off", false}, {"on", true}}});
     spec.expect_all_taken();
     return std::make_unique<file_adapter>(std::move(options));
 }

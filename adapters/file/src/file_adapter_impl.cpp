@@ -37,6 +37,7 @@ io::disk_io_options io_options(const file_options& options)
     io.depth = options.depth;
     io.threads = options.threads;
     io.in_flight_bytes = options.in_flight_bytes;
+    io.register_memory = options.register_memory;
     return io;
 }
 
@@ -305,6 +306,7 @@ adapter_status file_adapter::impl::status() const
 {
     adapter_status now;
     now.name = "file:" + options_.directory.string();
+    now.backend = disk_->backend();
     now.capacity_bytes = options_.capacity_bytes;
     now.in_flight = in_flight_;
     const std::lock_guard lock{mutex_};

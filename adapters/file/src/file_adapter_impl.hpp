@@ -38,6 +38,7 @@ public:
     asio::awaitable<key_page> list(list_cursor cursor);
     [[nodiscard]] adapter_status status() const;
     asio::awaitable<void> close();
+    void use_memory(std::span<std::byte> l1) { disk_->use_memory(l1); }
     void stop() noexcept { disk_->stop(); }
 
 private:

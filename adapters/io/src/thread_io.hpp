@@ -16,7 +16,8 @@ public:
     asio::awaitable<void> for_each(std::size_t items, std::size_t grain, const io_pool::work& item) override;
     asio::awaitable<void> close() override;
     void stop() noexcept override { pool_.stop(); }
-    [[nodiscard]] std::string_view backend() const noexcept override { return "threads"; }
+    void use_memory(std::span<std::byte> /*memory*/) override {}
+    [[nodiscard]] std::string backend() const override { return "threads"; }
 
 private:
     io_pool pool_;

@@ -209,7 +209,8 @@ private:
 };
 
 uring_io::uring_io(const disk_io_options& options)
-    : max_staged_{std::size_t{options.depth} + options.threads},
+    : register_memory_{options.register_memory},
+      max_staged_{std::size_t{options.depth} + options.threads},
       queue_{std::make_shared<uring_queue>(options.depth, options.in_flight_bytes)},
       pool_{options.threads}
 {
@@ -287,6 +288,18 @@ asio::awaitable<void> uring_io::run(std::size_t items, staged_work& work)
 asio::awaitable<void> uring_io::for_each(std::size_t items, std::size_t grain, const io_pool::work& item)
 {
     return pool_.for_each(items, grain, item);
+}
+
+void uring_io::use_memory(std::span<std::byte> memory)
+{
+    if (register_memory_)
+        pool_.post([queue = queue_, memory] { queue->register_memory(memory); });
+}
+
+std::string uring_io::backend() const
+{
+    const std::string registered = queue_->registered().to_string();
+    return registered.empty() ? "io_uring" : "io_uring, " + registered;
 }
 
 asio::awaitable<void> uring_io::close()

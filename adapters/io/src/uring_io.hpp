@@ -28,7 +28,8 @@ public:
     asio::awaitable<void> for_each(std::size_t items, std::size_t grain, const io_pool::work& item) override;
     asio::awaitable<void> close() override;
     void stop() noexcept override;
-    [[nodiscard]] std::string_view backend() const noexcept override { return "io_uring"; }
+    void use_memory(std::span<std::byte> memory) override;
+    [[nodiscard]] std::string backend() const override;
 
 private:
     class batch;
@@ -41,6 +42,7 @@ private:
     void unpark(const staged_batch& of);
 
     std::atomic<bool> stopping_ = false;
+    const bool register_memory_;
     const std::size_t max_staged_; // as many as the ring takes, and what the threads bring meanwhile
 
     std::mutex staged_mutex_;                          // for the next two

@@ -21,21 +21,43 @@ bool would_block(const transfer::call& c) noexcept
     return c.what == transfer::call::kind::sync || (::fcntl(c.fd, F_GETFL) & O_DIRECT) == 0;
 }
 
-void prepare(io_uring_sqe* entry, const transfer::call& c, const iovec* parts) noexcept
+void prepare_vector(io_uring_sqe* entry, const transfer::call& c, std::span<const iovec> parts) noexcept
 {
+    const auto count = static_cast<unsigned>(parts.size());
     switch (c.what) {
     case transfer::call::kind::read:
-        ::io_uring_prep_readv(entry, c.fd, parts, c.count, c.offset);
+        ::io_uring_prep_readv(entry, c.fd, parts.data(), count, c.offset);
         break;
     case transfer::call::kind::write:
-        ::io_uring_prep_writev(entry, c.fd, parts, c.count, c.offset);
+        ::io_uring_prep_writev(entry, c.fd, parts.data(), count, c.offset);
         break;
     case transfer::call::kind::sync:
         ::io_uring_prep_fsync(entry, c.fd, IORING_FSYNC_DATASYNC);
         break;
     }
-    if (would_block(c))
-        entry->flags |= IOSQE_ASYNC;
+}
+
+void prepare_registered(io_uring_sqe* entry, const transfer::call& c, const iovec& part, std::uint64_t offset,
+                        int piece) noexcept
+{
+    const auto bytes = static_cast<unsigned>(part.iov_len); // at most transfer::max_call_bytes
+    if (c.what == transfer::call::kind::read)
+        ::io_uring_prep_read_fixed(entry, c.fd, part.iov_base, bytes, offset, piece);
+    else
+        ::io_uring_prep_write_fixed(entry, c.fd, part.iov_base, bytes, offset, piece);
+}
+
+std::uint64_t name_of(std::uint32_t generation, std::uint32_t index, std::uint32_t part) noexcept
+{
+    return std::uint64_t{generation} << 32 | std::uint64_t{index} << 1 | part;
+}
+
+/// What one call that did both would have come to. Bytes behind a head that stopped short are moved again.
+std::int64_t both(std::int64_t head, std::size_t head_bytes, std::int64_t body) noexcept
+{
+    if (head < 0 || static_cast<std::uint64_t>(head) != head_bytes)
+        return head;
+    return body < 0 ? body : head + body;
 }
 
 } // namespace
@@ -59,7 +81,7 @@ ring::ring(std::uint32_t depth)
 uring_queue::uring_queue(std::uint32_t depth, std::uint64_t in_flight_bytes)
     : slots_(depth),
       budget_{in_flight_bytes},
-      ring_{depth}
+      ring_{2 * depth}
 {
     for (std::uint32_t i = depth; i-- != 0;)
         free_.push_back(i);
@@ -183,10 +205,36 @@ void uring_queue::begin(waiting next, const transfer::call& c)
     s.bytes = c.bytes;
     s.parts = c.parts;
     in_flight_bytes_ += c.bytes;
-    io_uring_sqe* const entry =
-        ::io_uring_get_sqe(ring_.get()); // there is one: the ring has as many as there are slots
-    prepare(entry, c, s.parts.data());
-    ::io_uring_sqe_set_data64(entry, std::uint64_t{s.generation} << 32 | index);
+    prepare(s, index, c);
+}
+
+/// There are entries enough: the ring has two for each slot.
+void uring_queue::prepare(slot& s, std::uint32_t index, const transfer::call& c)
+{
+    std::optional<std::uint16_t> piece;
+    if (c.count != 0) {
+        const iovec& last = s.parts[c.count - 1];
+        piece = registered_.piece_of(last.iov_base, last.iov_len);
+    }
+    const std::uint32_t registered = piece ? 1 : 0;
+    const std::uint32_t others = c.count - registered;
+    s.entries = 0;
+    if (others != 0 || !piece) {
+        io_uring_sqe* const entry = ::io_uring_get_sqe(ring_.get());
+        prepare_vector(entry, c, std::span{s.parts}.first(others));
+        if (would_block(c))
+            entry->flags |= IOSQE_ASYNC;
+        ::io_uring_sqe_set_data64(entry, name_of(s.generation, index, s.entries++));
+    }
+    if (piece) {
+        const std::uint64_t before = others == 0 ? 0 : s.parts[0].iov_len;
+        io_uring_sqe* const entry = ::io_uring_get_sqe(ring_.get());
+        prepare_registered(entry, c, s.parts[c.count - 1], c.offset + before, *piece);
+        if (would_block(c))
+            entry->flags |= IOSQE_ASYNC;
+        ::io_uring_sqe_set_data64(entry, name_of(s.generation, index, s.entries++));
+    }
+    s.missing = s.entries;
 }
 
 void uring_queue::submit()
@@ -224,18 +272,24 @@ void uring_queue::reap()
 
 void uring_queue::end(std::uint64_t id, std::int64_t result)
 {
-    const auto index = static_cast<std::uint32_t>(id);
+    const std::uint32_t index = static_cast<std::uint32_t>(id) >> 1;
+    const std::uint32_t part = id & 1;
     if (index >= slots_.size())
         return; // nothing of ours
     slot& s = slots_[index];
-    if (s.call.what == nullptr || s.generation != id >> 32)
+    if (s.call.what == nullptr || s.generation != id >> 32 || part >= s.entries)
         return; // a second answer to one call: the slot has been given to another
+    if (result == -ECANCELED)
+        result = -EINTR; // the thread that submitted it has ended, and not what it is for
+    s.results[part] = result;
+    if (--s.missing != 0)
+        return;
+    if (s.entries == 2)
+        result = both(s.results[0], s.parts[0].iov_len, s.results[1]);
     ++s.generation;
     in_flight_bytes_ -= s.bytes;
     waiting w = std::exchange(s.call, {});
     free_.push_back(index);
-    if (result == -ECANCELED)
-        result = -EINTR; // the thread that submitted it has ended, and not what it is for
     if (w.what->note(result))
         continued_.push_back(std::move(w));
     else

@@ -17,6 +17,7 @@
 #include <terrace/io/unique_fd.hpp>
 
 #include "in_flight_budget.hpp"
+#include "registered_memory.hpp"
 
 namespace terrace::io {
 
@@ -67,6 +68,10 @@ public:
     void add(const std::shared_ptr<client>& owner, std::span<transfer> transfers, const asio::any_io_executor& here);
     void hand_over(const std::shared_ptr<client>& owner, transfer& t, const asio::any_io_executor& home);
 
+    /// Transfers from and into this memory are cheaper from now on. Blocks; any thread, also while the queue works.
+    void register_memory(std::span<std::byte> memory) noexcept { registered_.grow(memory); }
+    [[nodiscard]] const registered_memory& registered() const noexcept { return registered_; }
+
     /// Ends what the client has in line. What is in the kernel goes on.
     void leave_out(client& owner);
 
@@ -80,12 +85,18 @@ private:
         std::shared_ptr<client> owner;
         transfer* what = nullptr;
     };
-    /// One call in the kernel. Its completion carries index and generation: one that is late or wrong fits no slot.
+    /// One call in the kernel. Its completions carry generation, index and part: one that is late or wrong fits no
+    /// slot.
+    ///
+    /// A registered body goes without its head, which is not: then each part is an entry of its own.
     struct slot {
         waiting call;
         std::uint32_t generation = 0;
         std::uint64_t bytes = 0;
         std::array<iovec, 2> parts{}; // older kernels read them after the submission
+        std::uint32_t entries = 0;    // made of it: 1 or 2
+        std::uint32_t missing = 0;    // of these, not ended
+        std::array<std::int64_t, 2> results{};
     };
 
     void wake_soon(const asio::any_io_executor& home);
@@ -95,6 +106,7 @@ private:
     void begin_what_fits();
     [[nodiscard]] waiting take_turn();
     void begin(waiting next, const transfer::call& c);
+    void prepare(slot& s, std::uint32_t index, const transfer::call& c);
     void submit();
     void reap();
     void end(std::uint64_t id, std::int64_t result);
@@ -118,6 +130,7 @@ private:
     bool limited_ = false; // since the last reap(), something had to wait for the budget
     in_flight_budget budget_;
     ring ring_;
+    registered_memory registered_{ring_.get()};
 };
 
 } // namespace terrace::io

@@ -28,6 +28,7 @@ io::disk_io_options disk_options_of(const segment_options& options)
     io::disk_io_options disk;
     disk.backend = io::parse_io_backend(options.io);
     disk.threads = options.threads;
+    disk.register_memory = options.register_memory;
     return disk;
 }
 
@@ -70,6 +71,7 @@ public:
     asio::awaitable<key_page> list(list_cursor cursor);
     [[nodiscard]] adapter_status status() const;
     asio::awaitable<void> close();
+    void use_memory(std::span<std::byte> l1) { disk_->use_memory(l1); }
     void stop() noexcept
     {
         closed_ = true;
@@ -263,6 +265,7 @@ adapter_status segment_adapter::impl::status() const
 {
     adapter_status now;
     now.name = "segment:" + options_.place.string();
+    now.backend = disk_->backend();
     now.in_flight = in_flight_;
     log_.describe(now);
     health_.describe(now);
@@ -331,6 +334,11 @@ asio::awaitable<std::vector<stored_object>> segment_adapter::lock_victims(std::u
 asio::awaitable<key_page> segment_adapter::list(list_cursor cursor)
 {
     return impl_->list(std::move(cursor));
+}
+
+void segment_adapter::use_memory(std::span<std::byte> l1)
+{
+    impl_->use_memory(l1);
 }
 
 adapter_status segment_adapter::status() const

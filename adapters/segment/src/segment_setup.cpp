@@ -122,6 +122,11 @@ std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec)
     options.threads = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(spec.take_count("threads").value_or(options.threads), UINT32_MAX));
     options.io = spec.take("io").value_or(options.io);
+    const std::string registers = spec.take("register").value_or("off");
+    if (registers != "off" && registers != "on")
+        throw std::invalid_argument(
+            fmt::format("{}: register is \"{}\", expected off or on", spec.subject(), registers));
+    options.register_memory = registers == "on";
     spec.expect_all_taken();
     return std::make_unique<segment_adapter>(std::move(options));
 }

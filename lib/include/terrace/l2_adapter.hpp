@@ -96,7 +96,8 @@ class adapter_status {
 public:
     adapter_status() = default;
 
-    std::string name; ///< type and place, as "file:/var/cache/terrace"
+    std::string name;    ///< type and place, as "file:/var/cache/terrace"
+    std::string backend; ///< how it reaches its store, as "io_uring, 256 MiB registered"; empty: nothing to tell
     adapter_health health = adapter_health::healthy;
     std::string problem;              ///< the latest error, empty if there was none
     std::uint64_t objects = 0;        ///< stored
@@ -141,6 +142,15 @@ public:
 
     /// Pages through the keys. Keys that come or go meanwhile may or may not be seen; all others are, once.
     virtual asio::awaitable<key_page> list(list_cursor cursor) = 0;
+
+    /// Where nearly all that is loaded and stored lies: all of L1 that is usable by now. Called before the first load
+    /// or store, and again when L1 has grown: it starts where it did, and is longer. For what moves bytes faster in
+    /// memory that it knows beforehand, as io_uring and network cards do; others need not care.
+    ///
+    /// Errors     none: what cannot be registered is used as it is
+    /// Lifetime   the memory stays until close() has ended
+    /// Threads    the executor; returns at once
+    virtual void use_memory(std::span<std::byte> l1) { (void)l1; }
 
     /// Callable from any thread.
     [[nodiscard]] virtual adapter_status status() const = 0;

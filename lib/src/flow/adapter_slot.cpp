@@ -25,6 +25,14 @@ adapter_entry adapter_slot::status() const
     return e;
 }
 
+void adapter_slot::know(std::span<std::byte> l1)
+{
+    if (l1.size() == known_bytes_)
+        return;
+    known_bytes_ = l1.size();
+    adapter_->use_memory(l1);
+}
+
 asio::awaitable<void> adapter_slot::idle()
 {
     while (in_flight != 0)

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,8 @@ public:
     [[nodiscard]] adapter_id id() const noexcept { return id_; }
     [[nodiscard]] const adapter_options& options() const noexcept { return options_; }
     [[nodiscard]] l2_adapter& adapter() const noexcept { return *adapter_; }
+    /// Tells the adapter where its loads and stores will lie, if it does not know yet.
+    void know(std::span<std::byte> l1);
     /// The same adapter; null if it does not offer this.
     [[nodiscard]] demotion_source* demotes() const noexcept { return demotes_; }
     [[nodiscard]] adapter_entry status() const;
@@ -75,7 +78,8 @@ private:
     adapter_options options_;
     std::unique_ptr<l2_adapter> adapter_;
     demotion_source* const demotes_;
-    event changed_; // in_flight became 0
+    std::size_t known_bytes_ = 0; // of L1
+    event changed_;               // in_flight became 0
     event store_turn_;
 };
 

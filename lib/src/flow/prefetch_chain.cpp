@@ -477,6 +477,7 @@ asio::awaitable<void> prefetch_chain::load_from(std::shared_ptr<load_flight> fli
         items.reserve(flight->size());
         for (std::size_t i = 0; i < flight->size(); ++i)
             items.emplace_back((*flight)[i].key, flight->layout(), flight->staged().bytes(i));
+        slot->know(context_.l1->usable_memory());
         loaded = co_await running.answer(slot->adapter().load(items), items.size());
     } catch (...) {
         running.caught();

@@ -177,6 +177,7 @@ asio::awaitable<void> store_lane::store(store_job job, task_scope::task& me)
             for (std::size_t i = 0; i < objects; ++i)
                 items.emplace_back(job.objects.key(i), context_.l1->layout(job.objects, i), job.objects.bytes(i),
                                    job.of->mode());
+            slot_->know(context_.l1->usable_memory());
             stored = co_await running.answer(slot_->adapter().store(items), objects);
         } catch (...) {
             running.caught();

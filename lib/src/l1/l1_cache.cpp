@@ -841,6 +841,12 @@ bool l1_cache::anything_held() const
     return counts_.locks != 0 || counts_.staged_objects != 0;
 }
 
+std::span<std::byte> l1_cache::usable_memory() const
+{
+    std::scoped_lock guard{mutex_};
+    return {arena_.data(), allocator_.capacity_bytes()};
+}
+
 l1_status l1_cache::status() const
 {
     std::scoped_lock guard{mutex_};

@@ -219,6 +219,8 @@ public:
     [[nodiscard]] l1_status status() const;
     /// Once it has grown as far as it can.
     [[nodiscard]] std::uint64_t capacity_bytes() const noexcept { return capacity_; }
+    /// What of it has grown: from the start on.
+    [[nodiscard]] std::span<std::byte> usable_memory() const;
     [[nodiscard]] l1_memory memory() const noexcept { return {{arena_.data(), arena_.size_bytes()}, arena_.fd()}; }
     /// eviction_policy::usage().
     [[nodiscard]] std::vector<salt_usage> usage_by_salt() const;

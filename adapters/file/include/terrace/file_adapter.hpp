@@ -47,7 +47,11 @@ public:
     std::uint32_t threads = 4;         ///< that open, check, and do what io_uring does not; 1 to 256
     std::uint32_t depth = 64;          ///< of io_uring: reads and writes in the kernel at a time; 1 to 4096
     std::uint64_t in_flight_bytes = 0; ///< of io_uring: in the kernel at a time; 0: finds out what the disk needs
-    std::string eviction = "lru";      ///< a name of eviction_policy::make()
+    /// Of io_uring: all of L1 is registered with the kernel, which then holds its pages in memory: for an L1 without
+    /// huge pages, where direct reads and writes then cost less of the processor. What the kernel refuses is used as it
+    /// is.
+    bool register_memory = false;
+    std::string eviction = "lru";              ///< a name of eviction_policy::make()
     std::shared_ptr<const quota_table> quotas; ///< of isolated_lru, in bytes of files; null: there are none
 };
 
@@ -78,6 +82,7 @@ public:
     asio::awaitable<bitmap> erase(std::span<const object_key> keys) override;
     asio::awaitable<key_page> list(list_cursor cursor) override;
     asio::awaitable<std::vector<stored_object>> lock_victims(std::uint64_t objects, std::uint64_t bytes) override;
+    void use_memory(std::span<std::byte> l1) override;
     [[nodiscard]] adapter_status status() const override;
     asio::awaitable<void> close() override;
 

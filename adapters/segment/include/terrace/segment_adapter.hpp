@@ -39,6 +39,9 @@ public:
     segment_sync sync = segment_sync::none;            ///< when a store is acknowledged
     std::uint32_t threads = 4;                         ///< for checksums and what blocks; 1 to 256
     std::string io = "auto";                           ///< "uring", "threads", or the better one that works
+    /// Of io_uring: all of L1 is registered with the kernel, which then holds its pages in memory: for an L1 without
+    /// huge pages, where reads and writes then cost less of the processor. What the kernel refuses is used as it is.
+    bool register_memory = false;
 };
 
 /// An L2 adapter that appends objects to large segments of a fixed size: for local NVMe.
@@ -64,6 +67,7 @@ public:
     asio::awaitable<bitmap> erase(std::span<const object_key> keys) override;
     asio::awaitable<key_page> list(list_cursor cursor) override;
     asio::awaitable<std::vector<stored_object>> lock_victims(std::uint64_t objects, std::uint64_t bytes) override;
+    void use_memory(std::span<std::byte> l1) override;
     [[nodiscard]] adapter_status status() const override;
     asio::awaitable<void> close() override;
 
@@ -72,7 +76,7 @@ private:
     std::shared_ptr<impl> impl_; // shared with the calls under way
 };
 
-/// `segment:/var/cache/terrace?capacity=20GiB&segment=256MiB&sync=none&threads=4&io=auto`
+/// `segment:/var/cache/terrace?capacity=20GiB&segment=256MiB&sync=none&threads=4&io=auto&register=off`
 /// `segment:/dev/nvme0n1?segment=256MiB&foreign=refuse`
 [[nodiscard]] TERRACE_API std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec);
 

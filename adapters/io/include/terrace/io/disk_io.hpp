@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include <terrace/error.hpp>
@@ -34,6 +35,8 @@ public:
     std::uint32_t threads = 4;         ///< for calls that block; 1 to 256
     std::uint64_t in_flight_bytes = 0; ///< of io_uring: in the kernel at a time, or one call if that is larger;
                                        ///< 0: tunes itself, from 64 MiB on
+    /// Of io_uring: what use_memory() names is registered with the kernel, which then holds all of its pages.
+    bool register_memory = false;
 };
 
 /// What is done with each item of a batch before and after its transfer. Both are called on threads that may block,
@@ -86,8 +89,13 @@ public:
     /// The same, in the calling thread. Batches under way complete on their executors, now or later.
     virtual void stop() noexcept = 0;
 
-    /// "io_uring" or "threads".
-    [[nodiscard]] virtual std::string_view backend() const noexcept = 0;
+    /// What is asked for from now on may be from and into this memory, which stays accessible until close(). It starts
+    /// where it did in earlier calls, and is longer. Registers it, where that was asked for and can be; returns at
+    /// once.
+    virtual void use_memory(std::span<std::byte> memory) = 0;
+
+    /// "io_uring" or "threads", and what of the memory is registered. Any thread.
+    [[nodiscard]] virtual std::string backend() const = 0;
 };
 
 } // namespace terrace::io
