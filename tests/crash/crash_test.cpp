@@ -1,4 +1,5 @@
 #include "crash/journal.hpp"
+#include "support/loop_device.hpp"
 #include "support/temporary_directory.hpp"
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <cstdlib>
 #include <doctest/doctest.h>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <random>
 #include <spawn.h>
@@ -29,15 +31,25 @@ extern char** environ;
 
 namespace {
 
-/// Starts a writer, and kills it after a while.
+std::uintmax_t size_of(const fs::path& file)
+{
+    std::error_code none;
+    const std::uintmax_t bytes = fs::file_size(file, none);
+    return none ? 0 : bytes;
+}
+
+/// Starts a writer, and kills it after a while; every other one is given the time to open its store first.
 void write_and_kill(const std::string& adapter, const fs::path& log, std::uint64_t seed,
                     std::chrono::milliseconds after)
 {
     std::array<std::string, 4> text{TERRACE_CRASH_WRITER, adapter, log.string(), std::to_string(seed)};
     std::array<char*, 5> arguments{};
     std::ranges::transform(text, arguments.begin(), [](std::string& s) { return s.data(); });
+    const std::uintmax_t before = size_of(log);
     pid_t child = 0;
     REQUIRE(::posix_spawn(&child, text[0].c_str(), nullptr, nullptr, arguments.data(), environ) == 0);
+    for (int i = 0; seed % 2 == 0 && i < 10'000 && size_of(log) == before; ++i)
+        std::this_thread::sleep_for(std::chrono::milliseconds{1});
     std::this_thread::sleep_for(after); // the moment is the test's input, not something it waits for
     REQUIRE(::kill(child, SIGKILL) == 0);
     int status = 0;
@@ -71,9 +83,11 @@ std::size_t rounds()
     return text != nullptr ? std::strtoul(text, nullptr, 10) : 10;
 }
 
-/// What the folder's files say they hold.
+/// What the folder's files say they hold, or the volume.
 std::uint64_t bytes_in(const fs::path& folder)
 {
+    if (fs::is_regular_file(folder))
+        return fs::file_size(folder);
     std::uint64_t bytes = 0;
     for (const auto& file : fs::recursive_directory_iterator{folder})
         if (file.is_regular_file())
@@ -81,13 +95,40 @@ std::uint64_t bytes_in(const fs::path& folder)
     return bytes;
 }
 
+enum class place { directory, volume, device };
+constexpr std::array<const char*, 3> place_names{"", " in one file", " on a block device"};
+
+const char* to_string(place where)
+{
+    return place_names.at(static_cast<std::size_t>(where));
+}
+
+/// A file with holes, so large that nothing is evicted before the last round.
+void make_volume(const fs::path& file)
+{
+    std::ofstream{file}.close();
+    fs::resize_file(file, (1 + rounds()) * std::uint64_t{256} << 20);
+}
+
 /// Kills a writer again and again, and looks after each time at what it has left.
-void survives_kills(const std::string& scheme, const std::string& options)
+void survives_kills(const std::string& scheme, const std::string& options, place where)
 {
     const test::temporary_directory folder;
     const fs::path objects = folder.path() / "objects";
     const fs::path log = folder.path() / "journal";
-    const std::string spec = scheme + objects.string() + options;
+    if (where != place::directory)
+        make_volume(objects);
+    std::optional<test::loop_device> device;
+    if (where == place::device && !(device = test::loop_device::over(objects))) {
+        MESSAGE("no block device can be made here");
+        return;
+    }
+    const std::string spec = scheme + (device ? device->path() : objects).string() + options;
+    if (where != place::directory) { // a large volume takes longer to cut than its writers live
+        asio::io_context context{1};
+        const auto adapter = apps::make_adapter(spec);
+        CHECK(run(context, closed(*adapter)));
+    }
     const std::uint64_t seed = 20'261'120;
     std::mt19937_64 random{seed};
     std::size_t found_in_all = 0;
@@ -126,7 +167,7 @@ void survives_kills(const std::string& scheme, const std::string& options)
         CHECK(run(context, closed(*adapter)));
     }
     CHECK(found_in_all > 0);
-    MESSAGE(spec.substr(0, spec.find('/')), options, ": ", rounds(), " kills, ", found_in_all,
+    MESSAGE(scheme, options, std::string{to_string(where)}, ": ", rounds(), " kills, ", found_in_all,
             " objects found after them, opened in ", slowest.count(), " ms at most");
 }
 
@@ -137,14 +178,19 @@ TEST_CASE("a writer killed at any moment leaves nothing wrong, and nothing missi
     struct setting {
         const char* scheme;
         const char* options;
+        place where = place::directory;
     };
-    const setting settings[] = {
-        {"file:", ""}, {"file:", "?sync=data"}, {"segment:", "?segment=8MiB"}, {"segment:", "?segment=8MiB&sync=data"}};
-    for (const auto& [scheme, options] : settings) {
-        const std::string name = std::string{scheme} + options;
+    const setting settings[] = {{"file:", ""},
+                                {"file:", "?sync=data"},
+                                {"segment:", "?segment=8MiB"},
+                                {"segment:", "?segment=8MiB&sync=data"},
+                                {"segment:", "?segment=8MiB", place::volume},
+                                {"segment:", "?segment=8MiB&sync=data", place::device}};
+    for (const auto& [scheme, options, where] : settings) {
+        const std::string name = std::string{scheme} + options + to_string(where);
         SUBCASE(name.c_str())
         {
-            survives_kills(scheme, options);
+            survives_kills(scheme, options, where);
         }
     }
 }

@@ -1,6 +1,7 @@
 // Segments in one file or device, behind a label. What segments do wherever they lie is in the other segment tests.
 
 #include "integration/adapter_world.hpp"
+#include "support/loop_device.hpp"
 
 #include <array>
 #include <string>
@@ -285,4 +286,26 @@ TEST_CASE("segment volume: an inspection finds what holds and what is damaged, i
     REQUIRE(problems.size() == 1);
     CHECK(problems[0] == w.path.string() + ", segment 1 at 20480: its payload is not what was stored");
     CHECK(bytes_of(w.path) == before);
+}
+
+TEST_CASE("segment volume: a block device, which is another process's while it is open")
+{
+    test::temporary_directory directory;
+    const fs::path file = directory.path() / "device";
+    write_file(file, std::vector<char>(volume_bytes));
+    const std::optional<loop_device> device = loop_device::over(file);
+    if (!device) {
+        MESSAGE("no block device can be made here");
+        return;
+    }
+    volume_world w;
+    w.options.place = device->path();
+    w.open();
+    CHECK(w.status().capacity_bytes == volume_bytes);
+    CHECK(w.put(keys_to(1, 20), 1000).all());
+    CHECK(w.get(keys_to(1, 20), 1000).all());
+    CHECK_THROWS_AS(segment_adapter{w.options}, std::system_error);
+    w.open();
+    CHECK(w.status().objects == 20);
+    CHECK(w.get(keys_to(1, 20), 1000).all());
 }

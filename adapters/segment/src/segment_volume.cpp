@@ -1,11 +1,13 @@
 #include "segment_volume.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <numeric>
 #include <stdexcept>
 #include <system_error>
+#include <thread>
 #include <unistd.h>
 
 #include "aligned_buffer.hpp"
@@ -53,16 +55,13 @@ segment_volume::segment_volume(std::filesystem::path path, segment_access access
                                foreign_content foreign)
     : path_{std::move(path)}
 {
-    int flags = access == segment_access::own ? O_RDWR : O_RDONLY;
-    if (access == segment_access::own && std::filesystem::is_block_file(path_))
-        flags |= O_EXCL; // refused if it is mounted, or part of something that is
-    file_ = std::make_shared<const unique_fd>(open_direct(AT_FDCWD, path_.string(), flags));
-    if (!file_->is_open())
-        fail(last_error(), "open");
-    if (access == segment_access::own)
-        if (const error_code why = lock(*file_))
-            fail(why,
-                 why == boost::system::errc::operation_would_block ? "lock, because another process has it," : "lock");
+    if (access == segment_access::own) {
+        own();
+    } else {
+        file_ = std::make_shared<const unique_fd>(open_direct(AT_FDCWD, path_.string(), O_RDONLY));
+        if (!file_->is_open())
+            fail(last_error(), "open");
+    }
     const result<std::uint64_t> bytes = bytes_of(*file_);
     if (!bytes)
         fail(bytes.error(), "measure");
@@ -84,6 +83,28 @@ segment_volume::segment_volume(std::filesystem::path path, segment_access access
                         "foreign=overwrite takes it all the same",
                         path_.string()));
     cut(*bytes, segment_bytes);
+}
+
+/// When a process dies, the kernel lets go of what its io_uring had open a little after the process itself.
+void segment_volume::own()
+{
+    using namespace std::chrono_literals;
+    constexpr auto patience = 1s;
+    constexpr auto pause = 10ms;
+    int flags = O_RDWR;
+    if (std::filesystem::is_block_file(path_))
+        flags |= O_EXCL; // refused if it is mounted, or part of something that is
+    for (auto waited = 0ms;; waited += pause) {
+        file_ = std::make_shared<const unique_fd>(open_direct(AT_FDCWD, path_.string(), flags));
+        const error_code why = file_->is_open() ? lock(*file_) : last_error();
+        if (!why)
+            return;
+        const bool taken = why == boost::system::errc::operation_would_block ||
+                           (why == boost::system::errc::device_or_resource_busy && (flags & O_EXCL) != 0);
+        if (!taken || waited >= patience)
+            fail(why, !file_->is_open() ? "open" : taken ? "lock, because another process has it," : "lock");
+        std::this_thread::sleep_for(pause);
+    }
 }
 
 bool segment_volume::is_blank(std::uint64_t bytes) const

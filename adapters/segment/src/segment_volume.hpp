@@ -37,6 +37,7 @@ public:
     void close() noexcept override { file_.reset(); }
 
 private:
+    void own(); // opens and locks it
     [[nodiscard]] bool is_blank(std::uint64_t bytes) const;
     void cut(std::uint64_t bytes, std::uint64_t segment_bytes);
     void write(std::uint64_t offset, std::span<const std::byte> bytes) const;
