@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fstream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <spawn.h>
 #include <stdexcept>
@@ -79,6 +80,8 @@ public:
             fail(path_, "cannot be written");
     }
 
+    [[nodiscard]] int descriptor() const noexcept { return fd_; }
+
 private:
     fs::path path_;
     int fd_;
@@ -90,6 +93,8 @@ std::string raw_files::setting::to_string() const
 {
     if (engine.empty())
         return fmt::format("{} threads", jobs);
+    if (engine == "ring")
+        return fmt::format("io_uring, depth {}", depth);
     return jobs == 1 && engine != "psync" ? fmt::format("fio {}, depth {}", engine, depth)
                                           : fmt::format("fio {}, {} jobs", engine, jobs);
 }
@@ -115,38 +120,39 @@ raw_files::~raw_files()
 
 std::vector<raw_files::setting> raw_files::candidates(std::size_t depth) const
 {
-    if (!fio_is_installed())
-        return {{.engine = "", .depth = 1, .jobs = depth == 0 ? 4 : std::min<std::size_t>(depth, 4)}};
     std::vector<setting> all;
     auto add = [&](const char* engine, std::size_t at_a_time, std::size_t jobs) {
         if (at_a_time <= objects_ && objects_ % jobs == 0 && jobs <= objects_)
             all.push_back({.engine = engine, .depth = at_a_time, .jobs = jobs});
     };
     if (cache_ == cache::direct) {
-        for (const std::size_t d : {4U, 8U, 16U, 32U})
-            if (depth == 0)
+        for (const std::size_t d : depth == 0 ? std::vector<std::size_t>{4, 8, 16, 32} : std::vector{depth}) {
+            if (ring_is_possible())
+                add("ring", d, 1);
+            if (fio_is_installed())
                 add("io_uring", d, 1);
-        if (depth != 0)
-            add("io_uring", depth, 1);
-    } else {
+        }
+    } else if (fio_is_installed()) {
         for (const std::size_t jobs : {1U, 2U, 4U})
             if (depth == 0 || jobs <= depth)
                 add("psync", 1, jobs);
     }
+    if (all.empty())
+        all.push_back({.engine = "", .depth = 1, .jobs = depth == 0 ? 4 : std::min<std::size_t>(depth, 4)});
     return all;
 }
 
 double raw_files::read(std::size_t passes)
 {
-    return best_of(direction::read, read_settings_, passes);
+    return best_of(raw_direction::read, read_settings_, passes);
 }
 
 double raw_files::write()
 {
-    return best_of(direction::write, write_settings_, 1);
+    return best_of(raw_direction::write, write_settings_, 1);
 }
 
-double raw_files::best_of(direction way, std::vector<setting>& settings, std::size_t passes)
+double raw_files::best_of(raw_direction way, std::vector<setting>& settings, std::size_t passes)
 {
     double best = 0;
     const auto tried = settings;
@@ -161,14 +167,18 @@ double raw_files::best_of(direction way, std::vector<setting>& settings, std::si
     return best;
 }
 
-double raw_files::transfer(direction way, const setting& how, std::size_t passes)
+double raw_files::transfer(raw_direction way, const setting& how, std::size_t passes)
 {
-    return how.engine.empty() ? by_threads(way, how, passes) : by_fio(way, how, passes);
+    if (how.engine.empty())
+        return by_threads(way, how, passes);
+    if (how.engine == "ring")
+        return by_ring(way, how, passes);
+    return by_fio(way, how, passes);
 }
 
-double raw_files::by_fio(direction way, const setting& how, std::size_t passes)
+double raw_files::by_fio(raw_direction way, const setting& how, std::size_t passes)
 {
-    const bool reads = way == direction::read;
+    const bool reads = way == raw_direction::read;
     const bool one_file = layout_ == arrangement::one_file;
     const auto said = directory_ / "fio.json";
     const auto files = one_file ? 1 : objects_ / how.jobs;
@@ -195,25 +205,37 @@ double raw_files::by_fio(direction way, const setting& how, std::size_t passes)
     return answer.at("jobs").at(0).at(reads ? "read" : "write").at("bw_bytes").get<double>() / 0x1p30;
 }
 
-double raw_files::by_threads(direction way, const setting& how, std::size_t passes)
+fs::path raw_files::path(std::size_t object) const
 {
-    const bool reads = way == direction::read;
-    const bool one_file = layout_ == arrangement::one_file;
+    return directory_ / fmt::format("own-{}", layout_ == arrangement::one_file ? 0 : object);
+}
+
+std::size_t raw_files::offset(std::size_t object) const
+{
+    return layout_ == arrangement::one_file ? object * object_bytes_ : 0;
+}
+
+void raw_files::make_files(raw_direction way) const
+{
     const int flags = cache_ == cache::direct ? O_DIRECT : 0;
-    const object_pool memory{how.jobs, object_bytes_};
-    auto path = [&](std::size_t i) { return directory_ / fmt::format("own-{}", one_file ? 0 : i % objects_); };
-    auto offset = [&](std::size_t i) { return one_file ? i % objects_ * object_bytes_ : 0; };
-    auto write = [&](std::size_t i, std::size_t thread) {
-        open_file{path(i), O_WRONLY | O_CREAT | flags}.write(memory.object(thread), offset(i));
-    };
-    if (reads || one_file) {
-        if (!fs::exists(path(objects_ - 1)))
-            for (std::size_t i = 0; i < objects_; ++i)
-                write(i, 0);
+    if (way == raw_direction::read || layout_ == arrangement::one_file) {
+        if (fs::exists(path(objects_ - 1)))
+            return;
+        const object_pool content{1, object_bytes_};
+        for (std::size_t i = 0; i < objects_; ++i)
+            open_file{path(i), O_WRONLY | O_CREAT | flags}.write(content.object(0), offset(i));
     } else {
         for (std::size_t i = 0; i < objects_; ++i)
             fs::remove(path(i));
     }
+}
+
+double raw_files::by_threads(raw_direction way, const setting& how, std::size_t passes)
+{
+    const bool reads = way == raw_direction::read;
+    const int flags = cache_ == cache::direct ? O_DIRECT : 0;
+    const object_pool memory{how.jobs, object_bytes_};
+    make_files(way);
 
     std::atomic<std::size_t> next{0};
     std::vector<std::thread> threads;
@@ -222,12 +244,31 @@ double raw_files::by_threads(direction way, const setting& how, std::size_t pass
         threads.emplace_back([&, n] {
             for (auto i = next++; i < objects_ * passes; i = next++)
                 if (reads)
-                    open_file{path(i), O_RDONLY | flags}.read(memory.object(n), offset(i));
+                    open_file{path(i % objects_), O_RDONLY | flags}.read(memory.object(n), offset(i % objects_));
                 else
-                    write(i, n);
+                    open_file{path(i % objects_), O_WRONLY | O_CREAT | flags}.write(memory.object(n),
+                                                                                    offset(i % objects_));
         });
     for (auto& thread : threads)
         thread.join();
+    return static_cast<double>(objects_ * passes * object_bytes_) / watch.seconds() / 0x1p30;
+}
+
+double raw_files::by_ring(raw_direction way, const setting& how, std::size_t passes)
+{
+    const int flags = (way == raw_direction::read ? O_RDONLY : O_WRONLY | O_CREAT) | O_DIRECT;
+    if (!memory_)
+        memory_.emplace(objects_, object_bytes_);
+    make_files(way);
+
+    const stopwatch watch;
+    std::vector<std::unique_ptr<open_file>> files(layout_ == arrangement::one_file ? 1 : objects_);
+    for (std::size_t i = 0; i < files.size(); ++i)
+        files[i] = std::make_unique<open_file>(path(i), flags);
+    std::vector<raw_call> calls;
+    for (std::size_t i = 0; i < objects_ * passes; ++i)
+        calls.push_back({files[i % files.size()]->descriptor(), offset(i % objects_), memory_->object(i)});
+    make_by_ring(way, calls, how.depth);
     return static_cast<double>(objects_ * passes * object_bytes_) / watch.seconds() / 0x1p30;
 }
 
