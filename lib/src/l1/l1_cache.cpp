@@ -347,6 +347,8 @@ std::optional<write_lease> l1_cache::reserve_write(std::span<const object_key> k
                                                    write_mode mode, on_shortage shortage)
 {
     const auto refusal = [&](const object_key& key) {
+        if (closed_)
+            return l1_error::closed;
         const bool resident = mode != write_mode::all && find(key) != nullptr;
         if (mode == write_mode::new_only && resident)
             return l1_error::already_resident;

@@ -91,6 +91,23 @@ TEST_CASE("device prefetch: cancelled, it ends when the device has let go, and g
     d.w.close();
 }
 
+TEST_CASE("device prefetch: cancelled, what of a window the device has not begun is left out")
+{
+    cuda::transfer_limits one_object_at_a_time;
+    one_object_at_a_time.jobs = 1;
+    one_object_at_a_time.job_bytes = object_bytes;
+    device_world d{one_object_at_a_time, one_load_each()};
+    d.w.put("a b");
+    auto feeding = d.w.start(feed_device(d, "a b", 2));
+    CHECK(d.backend->log == "s0-3x1 ");
+    feeding.cancel();
+    d.w.settle();
+    d.run_device();
+    CHECK(feeding.was_aborted());
+    CHECK(d.backend->jobs == 1);
+    d.w.close();
+}
+
 TEST_CASE("device prefetch: cancelled while nothing moves, it ends at once")
 {
     device_world d;

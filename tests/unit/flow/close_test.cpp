@@ -130,6 +130,8 @@ TEST_CASE("close: afterwards everything is refused, and nothing changes")
     CHECK_THROWS_AS(w.manager.add_adapter(std::make_unique<scripted_adapter>(w.adapters[0])),
                     boost::system::system_error);
     CHECK(w.manager.reserve_write(keys("b"), w.layout).ok(0) == l1_error::closed);
+    CHECK(w.manager.reserve_write(keys("a"), w.layout).ok(0) == l1_error::closed); // whether it is resident or not
+    CHECK(w.manager.reserve_write(keys("b"), w.layout, write_mode::update).ok(0) == l1_error::closed);
     CHECK(w.manager.read(keys("a")).empty());
     staged.commit();
     CHECK(w.manager.status().l1.staged_objects == 0);
