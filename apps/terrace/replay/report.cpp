@@ -72,8 +72,8 @@ std::string adapter_line(std::size_t index, const adapter_entry& a)
     const auto capacity =
         a.self.capacity_bytes != 0 ? fmt::format(" of {}", format_bytes(a.self.capacity_bytes)) : std::string{};
     auto line = fmt::format("{} {}  {}, {} objects, {}{}, {} lookups, {} loads, {} stores", index, a.self.name,
-                            to_string(a.self.health), grouped(a.self.objects), format_bytes(a.self.used_bytes),
-                            capacity, grouped(a.lookups), grouped(a.loads), grouped(a.stores));
+                            to_string(a.health), grouped(a.self.objects), format_bytes(a.self.used_bytes), capacity,
+                            grouped(a.lookups), grouped(a.loads), grouped(a.stores));
     auto mention = [&](std::uint64_t n, std::string_view what) {
         if (n != 0)
             line += fmt::format(", {} {}", grouped(n), what);
@@ -84,6 +84,7 @@ std::string adapter_line(std::size_t index, const adapter_entry& a)
     mention(a.self.failed_stores, "not stored");
     mention(a.errors, "calls failed");
     mention(a.timeouts, "calls timed out");
+    mention(a.breaker_trips, "times left alone");
     if (!a.self.problem.empty())
         line += fmt::format(" ({})", a.self.problem);
     return line;

@@ -201,6 +201,20 @@ TEST_CASE("replay: what L2 refuses to store counts as errors, and the replay goe
     CHECK(outcome.errors() > 0);
 }
 
+TEST_CASE("replay: of an adapter that the engine leaves alone the table says so, whatever it says of itself")
+{
+    const auto trace = conversations();
+    replayer r{trace, l1_of(10'000), verified()};
+    r.add_adapter(std::make_unique<memory_adapter>());
+    auto outcome = r.run();
+    CHECK(to_table(outcome, 1000).find("memory:  healthy") != std::string::npos);
+    CHECK(to_table(outcome, 1000).find("left alone") == std::string::npos);
+    outcome.engine.adapters[0].health = adapter_health::failed;
+    outcome.engine.adapters[0].breaker_trips = 3;
+    CHECK(to_table(outcome, 1000).find("memory:  failed") != std::string::npos);
+    CHECK(to_table(outcome, 1000).find("3 times left alone") != std::string::npos);
+}
+
 TEST_CASE("replay: its pace is that of the timestamps, by the factor")
 {
     const std::vector<trace_request> trace{{1'000, 512, 1, {0}}, {1'000, 512, 1, {1}}, {41'000, 512, 1, {2}}};
