@@ -11,6 +11,8 @@
 #include <random>
 #include <stdexcept>
 
+#include <terrace/text_options.hpp>
+
 namespace terrace::detail {
 namespace {
 
@@ -135,10 +137,13 @@ asio::awaitable<void> close_when_idle(std::shared_ptr<adapter_slot> slot, std::s
         co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation{});
         slot->closed = true;
         co_await slot->adapter().close();
+        slot->journal.closed();
     } catch (...) {
+        slot->journal.close_failed(std::current_exception());
         if (!result->error)
             result->error = std::current_exception();
     }
+    slot->gone = true;
     --result->left;
     result->changed.notify_all();
 }
@@ -154,12 +159,13 @@ std::shared_ptr<engine> engine::make(asio::any_io_executor executor, config cfg)
     e->context.l1->listen(e);
     if (cfg.eviction.quotas != nullptr)
         cfg.eviction.quotas->listen(e);
+    e->log_start(cfg);
     return e;
 }
 
 engine::engine(asio::any_io_executor executor, const config& cfg)
     : context{executor, cfg.clock != nullptr ? cfg.clock : make_system_clock(executor), make_l1(cfg),
-              cfg.random_seed ? *cfg.random_seed : std::random_device{}()},
+              cfg.random_seed ? *cfg.random_seed : std::random_device{}(), cfg.log},
       room{context},
       stores{context, cfg.store, cfg.prefetch_limits.window_bytes},
       chain{context, room, [this] { return stores.holds_memory(); }, cfg},
@@ -167,8 +173,59 @@ engine::engine(asio::any_io_executor executor, const config& cfg)
       ledger{context.l1},
       pins{context, share_of(cfg.l1.capacity_bytes, cfg.pinned_limit)},
       close_timeout_{cfg.close_timeout},
+      hook_{cfg.l1.hook},
       closed_{executor}
 {
+}
+
+// ---- what the log hears ----------------------------------------------------------------------------------------
+
+void engine::log_start(const config& cfg) noexcept
+{
+    if (!context.log.wanted())
+        return;
+    const l1_status l1 = context.l1->status();
+    context.log.write(log_events::started, [&] {
+        return log_text{fmt::format("L1 has {} of {}; policies: eviction {}, prefetch {}, store {}",
+                                    format_bytes(l1.grown_bytes), format_bytes(l1.capacity_bytes),
+                                    cfg.eviction.make_policy ? "of the program's own" : cfg.eviction.policy,
+                                    cfg.prefetch->name(), cfg.store->name()),
+                        {{"usable_bytes", l1.grown_bytes}, {"capacity_bytes", l1.capacity_bytes}}};
+    });
+    if (cfg.l1.huge_pages == huge_page_mode::reserved && l1.reserved_huge_page_bytes < l1.grown_bytes)
+        context.log.write(log_events::huge_pages_short, [&] {
+            return log_text{
+                fmt::format("only {} of {} lie in huge pages from the kernel's pool: vm.nr_hugepages is too "
+                            "small",
+                            format_bytes(l1.reserved_huge_page_bytes), format_bytes(l1.grown_bytes)),
+                {{"reserved_bytes", l1.reserved_huge_page_bytes}, {"usable_bytes", l1.grown_bytes}}};
+        });
+    look_at_hook();
+}
+
+void engine::log_end(const std::exception_ptr& error) noexcept
+{
+    if (!error)
+        return context.log.write(log_events::closed, [] {
+            return log_text{"the engine is closed, and nothing is left", {}};
+        });
+    context.log.write(log_events::close_failed, [&] {
+        const std::string reason = reason_of(error);
+        return log_text{"the engine is closed, but not all as it should: " + reason, {{"reason", reason}}};
+    });
+}
+
+void engine::look_at_hook() noexcept
+{
+    if (hook_ == nullptr || !context.log.wanted())
+        return;
+    try {
+        std::string problem = hook_->problem();
+        if (std::exchange(hook_problem_, problem) == problem || problem.empty())
+            return;
+        context.log.write(log_events::memory_hook_problem, [&] { return log_text{problem, {{"reason", problem}}}; });
+    } catch (...) { // it is for the log only
+    }
 }
 
 // ---- requests --------------------------------------------------------------------------------------------------
@@ -259,12 +316,15 @@ adapter_id engine::add_adapter(std::unique_ptr<l2_adapter> adapter, adapter_opti
     check_adapter(adapter.get(), options);
     throw_if_closed();
     const adapter_id id{++last_adapter_};
-    context.adapters.add(std::make_shared<adapter_slot>(context.executor, id, std::move(adapter), options));
+    auto slot = std::make_shared<adapter_slot>(context.executor, context.log, id, std::move(adapter), options);
+    context.adapters.add(slot);
     if (refusing_) { // close() came in between, and may not have seen it
         (void)context.adapters.take(id);
         throw_if_closed();
     }
     context.l1->offer_commits(true);
+    if (slot->journal.wanted())
+        slot->journal.added(slot->adapter().status());
     return id;
 }
 
@@ -278,6 +338,7 @@ asio::awaitable<void> engine::remove_adapter(adapter_id id)
     if (context.adapters.snapshot()->empty())
         context.l1->offer_commits(false);
     stores.leave(*slot);
+    slot->journal.removed();
     adapter_list leaving(1, slot);
     co_await close_adapters(std::move(leaving));
 }
@@ -295,8 +356,12 @@ asio::awaitable<void> engine::close_adapters(adapter_list slots)
     alarm.set(context.clock->now() + close_timeout_);
     while (result->left != 0 && !late)
         co_await result->changed.wait();
-    if (result->left != 0)
+    if (result->left != 0) {
+        for (const auto& slot : slots)
+            if (!slot->gone)
+                slot->journal.close_late(slot->in_flight, close_timeout_);
         throw boost::system::system_error{errc::close_timed_out};
+    }
     if (result->error)
         std::rethrow_exception(result->error);
 }
@@ -315,6 +380,7 @@ asio::awaitable<void> engine::close()
         life_ = life::closing;
         // On its own, so that a caller who gives up does not leave the engine half closed. Every close() joins it.
         asio::co_spawn(context.executor, shut_down(), [self = shared_from_this()](std::exception_ptr error) {
+            self->log_end(error);
             self->close_error_ = std::move(error);
             self->life_ = life::closed;
             self->closed_.notify_all();
@@ -354,6 +420,7 @@ asio::awaitable<void> engine::shut_down()
             continue;
         }
         // It still works with our memory, and is closed once it does not.
+        slot->journal.close_late(slot->in_flight, 2 * close_timeout_);
         error = timed_out();
         context.spawn([&](task_scope::task&) { return close_when_idle(slot, later); });
     }
@@ -424,6 +491,7 @@ engine_status engine::status() const
     for (const auto& slot : *context.adapters.snapshot())
         s.adapters.push_back(slot->status());
     s.internal_errors = c.internal_errors;
+    s.log_errors = context.log.lost();
     return s;
 }
 
@@ -458,6 +526,23 @@ void engine::on_pressure() noexcept
 void engine::on_overdue() noexcept
 {
     asio::post(context.executor, [self = shared_from_this()] { self->eviction.on_overdue(); });
+}
+
+void engine::on_growth(const l1_growth& how) noexcept
+{
+    if (!context.log.wanted())
+        return;
+    if (how.failures_in_a_row == 1)
+        context.log.write(log_events::growth_failed, [&] {
+            const std::string reason = reason_of(how.failure);
+            return log_text{fmt::format("L1 cannot grow, and stays at {} of {}: {}", format_bytes(how.usable_bytes),
+                                        format_bytes(context.l1->capacity_bytes()), reason),
+                            {{"usable_bytes", how.usable_bytes},
+                             {"capacity_bytes", context.l1->capacity_bytes()},
+                             {"reason", reason}}};
+        });
+    if (hook_ != nullptr)
+        asio::post(context.executor, [self = shared_from_this()] { self->look_at_hook(); });
 }
 
 // ---- what a quota_table tells, on any thread -------------------------------------------------------------------

@@ -60,6 +60,7 @@ public:
     void on_room() noexcept override;
     void on_pressure() noexcept override;
     void on_overdue() noexcept override;
+    void on_growth(const l1_growth& how) noexcept override;
     void on_quotas() noexcept override;
 
     flow_context context;
@@ -77,9 +78,16 @@ private:
     asio::awaitable<void> shut_down();
     /// Closes them once they are idle. Errors: errc::close_timed_out after close_timeout; they are then closed later.
     asio::awaitable<void> close_adapters(adapter_list slots);
+    /// Tells the log what the engine begins with.
+    void log_start(const config& cfg) noexcept;
+    void log_end(const std::exception_ptr& error) noexcept;
+    /// Tells the log what l1_config::hook says, if that is something new.
+    void look_at_hook() noexcept;
     void check_deadline(std::string_view operation, clock::time_point deadline) const;
 
     const std::chrono::milliseconds close_timeout_;
+    const std::shared_ptr<memory_hook> hook_;
+    std::string hook_problem_; // as the log has it
     std::atomic<std::uint32_t> last_adapter_ = 0;
     std::atomic<bool> refusing_ = false;  // any thread
     std::atomic<life> life_ = life::open; // changed on the executor

@@ -116,6 +116,7 @@ std::string to_json(const engine_status& status, int indent)
         {"l1", to_object(status.l1, l1_fields)},          {"prefetch", to_object(status.prefetch, prefetch_fields)},
         {"store", to_object(status.store, store_fields)}, {"adapters", std::move(adapters)},
         {"internal_errors", status.internal_errors},
+        {"log_errors", status.log_errors},
     };
     // What an adapter says of its problem may come from anywhere: what is not UTF-8 is replaced, not refused.
     return all.dump(indent, ' ', false, json::error_handler_t::replace);

@@ -157,6 +157,7 @@ adapter_status scripted_adapter::status() const
     status.name = "scripted:";
     status.objects = s_->objects.size();
     status.in_flight = static_cast<std::uint64_t>(s_->in_flight);
+    status.corrupt_objects = s_->corrupt_objects;
     return status;
 }
 

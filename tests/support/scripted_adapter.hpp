@@ -49,9 +49,10 @@ public:
         bool store_throws = false;
         bool unlock_throws = false;
         bool close_throws = false;
-        bool wrong_size = false;          ///< answers with bitmaps of the wrong size
-        std::set<std::string> broken;     ///< found, but their loads fail
-        std::set<std::string> unstorable; ///< their stores fail
+        bool wrong_size = false;           ///< answers with bitmaps of the wrong size
+        std::set<std::string> broken;      ///< found, but their loads fail
+        std::set<std::string> unstorable;  ///< their stores fail
+        std::uint64_t corrupt_objects = 0; ///< that it says it has found
 
         // What has happened.
         std::map<std::string, int> locks;

@@ -26,6 +26,7 @@ config make_config(const world_options& options, std::shared_ptr<clock> time)
     cfg.late_loads = options.late_loads;
     cfg.prefetch_limits = options.limits;
     cfg.clock = std::move(time);
+    cfg.log = options.log;
     return cfg;
 }
 

@@ -91,6 +91,7 @@ struct world_options {
     prefetch_limits_config limits = {};
     adapter_options adapter = without_retries();
     std::uint64_t random_seed = 1;
+    log_function log = nullptr;
 };
 
 /// One engine on one thread and virtual time, over adapters that do as the test tells them.

@@ -1,7 +1,10 @@
 #include <terrace/cuda/pinned_memory.hpp>
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <stdexcept>
+
+#include <terrace/text_options.hpp>
 
 namespace terrace::cuda {
 namespace {
@@ -58,6 +61,15 @@ void pinned_memory::detach(std::span<std::byte> memory) noexcept
     }
     if (pinned)
         locker_->unlock(memory);
+}
+
+std::string pinned_memory::problem() const
+{
+    const pinned_status now = status();
+    if (now.unpinned_slices == 0)
+        return {};
+    return fmt::format("{} of L1 could not be pinned, copies to and from a GPU take twice as long there: {}",
+                       format_bytes(now.unpinned_bytes), now.last_failure);
 }
 
 pinned_status pinned_memory::status() const

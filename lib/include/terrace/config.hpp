@@ -10,6 +10,7 @@
 #include <terrace/clock.hpp>
 #include <terrace/eviction_policy.hpp>
 #include <terrace/l1_config.hpp>
+#include <terrace/log.hpp>
 #include <terrace/prefetch_policy.hpp>
 #include <terrace/store_policy.hpp>
 
@@ -60,6 +61,9 @@ struct config {
 
     /// Null: the machine's steady clock.
     std::shared_ptr<terrace::clock> clock = nullptr;
+
+    /// Hears what an operator wants to read; empty: nobody does. See log.hpp, and stderr_log.hpp for one to begin with.
+    log_function log = nullptr;
 
     /// Of what is left to chance, which is the jitter between retries. None: taken from the system.
     std::optional<std::uint64_t> random_seed = std::nullopt;

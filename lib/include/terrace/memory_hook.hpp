@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 
 #include <terrace/api.hpp>
 
@@ -27,6 +28,10 @@ public:
     /// A slice that was attached is about to be unmapped, after the end of the storage manager and of its last lease;
     /// the one attached last comes first.
     virtual void detach(std::span<std::byte> slice) noexcept = 0;
+
+    /// What is not as it should be although attach() did not throw, in words for the log, such as that memory is not
+    /// pinned; empty: nothing. Asked when L1 starts and when it has grown. Threads: any.
+    [[nodiscard]] virtual std::string problem() const { return {}; }
 };
 
 } // namespace terrace

@@ -99,6 +99,7 @@ struct engine_status {
     store_status store;
     std::vector<adapter_entry> adapters; ///< in order of index
     std::uint64_t internal_errors = 0;   ///< exceptions that escaped the engine's own tasks: to be reported as a bug
+    std::uint64_t log_errors = 0;        ///< records that config::log threw at, or that there was no memory for
 };
 
 /// The same as a JSON object: a member for each field, by its name; health and reasons as words.

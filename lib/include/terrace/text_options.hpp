@@ -50,4 +50,7 @@ private:
 /// The largest unit of 1024 that keeps the number readable: "64 KiB", "1.5 GiB".
 [[nodiscard]] TERRACE_API std::string format_bytes(std::uint64_t bytes);
 
+/// The largest unit, s at most, in which the number is whole: "1500 ms", "90 s".
+[[nodiscard]] TERRACE_API std::string format_duration(std::chrono::nanoseconds duration);
+
 } // namespace terrace

@@ -11,11 +11,16 @@ namespace terrace {
 namespace intrusive = boost::intrusive;
 
 struct task_scope::state {
-    state(asio::any_io_executor ex, event& i, counter& e) : executor{std::move(ex)}, idle{i}, escaped{e} {}
+    state(asio::any_io_executor ex, event& i, std::function<void(const std::exception_ptr&)> e)
+        : executor{std::move(ex)},
+          idle{i},
+          escaped{std::move(e)}
+    {
+    }
 
     asio::any_io_executor executor;
     event& idle;
-    counter& escaped;
+    std::function<void(const std::exception_ptr&)> escaped;
     intrusive::list<task, intrusive::constant_time_size<false>> running; // each unlinks itself
 };
 
@@ -34,8 +39,9 @@ bool is_cancellation(const std::exception_ptr& error)
 
 } // namespace
 
-task_scope::task_scope(asio::any_io_executor executor, event& idle, counter& escaped)
-    : state_{std::make_shared<state>(std::move(executor), idle, escaped)}
+task_scope::task_scope(asio::any_io_executor executor, event& idle,
+                       std::function<void(const std::exception_ptr&)> escaped)
+    : state_{std::make_shared<state>(std::move(executor), idle, std::move(escaped))}
 {
 }
 
@@ -57,7 +63,7 @@ void task_scope::launch(std::shared_ptr<void> owner, std::shared_ptr<task> t, as
     auto ended = [s = state_, t = std::move(t), keep = std::move(owner)](std::exception_ptr error) mutable {
         t.reset();
         if (error && !is_cancellation(error))
-            ++s->escaped;
+            s->escaped(error);
         if (s->running.empty())
             s->idle.notify_all();
     };

@@ -1,6 +1,5 @@
 #pragma once
 
-#include "base/counter.hpp"
 #include "base/event.hpp"
 
 #include <boost/asio/any_io_executor.hpp>
@@ -8,6 +7,8 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/intrusive/list.hpp>
 #include <cstddef>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -36,8 +37,9 @@ public:
     };
 
     /// idle     notified whenever the last task has ended; outlives every task
-    /// escaped  counts exceptions that escape a task; cancellation does not count as one; outlives every task
-    task_scope(asio::any_io_executor executor, event& idle, counter& escaped);
+    /// escaped  hears of exceptions that escape a task; cancellation does not count as one; what it refers to outlives
+    ///          every task
+    task_scope(asio::any_io_executor executor, event& idle, std::function<void(const std::exception_ptr&)> escaped);
     ~task_scope();
     task_scope(const task_scope&) = delete;
     task_scope& operator=(const task_scope&) = delete;

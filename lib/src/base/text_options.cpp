@@ -212,4 +212,14 @@ std::string format_bytes(std::uint64_t bytes)
     return fmt::format("{} {}", shown, names[unit]);
 }
 
+std::string format_duration(std::chrono::nanoseconds duration)
+{
+    constexpr std::array names{"ns", "us", "ms", "s"};
+    auto number = duration.count();
+    std::size_t unit = number == 0 ? names.size() - 1 : 0;
+    for (; number != 0 && number % 1000 == 0 && unit + 1 < names.size(); ++unit)
+        number /= 1000;
+    return fmt::format("{} {}", number, names[unit]);
+}
+
 } // namespace terrace

@@ -1,9 +1,13 @@
 #include "flow/adapter_slot.hpp"
 
+#include "base/assert.hpp"
+
 #include <algorithm>
 #include <boost/asio/error.hpp>
 #include <boost/system/system_error.hpp>
 #include <utility>
+
+#include <terrace/text_options.hpp>
 
 namespace terrace {
 
@@ -31,6 +35,29 @@ void adapter_slot::know(std::span<std::byte> l1)
         return;
     known_bytes_ = l1.size();
     adapter_->use_memory(l1);
+}
+
+const breaker& adapter_slot::breaker_of(adapter_operation what) const noexcept
+{
+    switch (what) {
+    case adapter_operation::lookup:
+        return lookup_breaker;
+    case adapter_operation::load:
+        return load_breaker;
+    default:
+        TERRACE_ASSERT(what == adapter_operation::store); // the others have none
+        return store_breaker;
+    }
+}
+
+void adapter_slot::look_for_damage(clock::time_point now) noexcept
+{
+    if (!journal.wanted())
+        return;
+    try {
+        journal.look_for_damage(adapter_->status(), now);
+    } catch (...) { // it is for the log only
+    }
 }
 
 asio::awaitable<void> adapter_slot::idle()
@@ -66,11 +93,28 @@ std::shared_ptr<adapter_slot> adapter_set::take(adapter_id id)
     return taken;
 }
 
+namespace {
+
+adapter_operation operation_of(counter adapter_slot::*kind) noexcept
+{
+    if (kind == &adapter_slot::lookups)
+        return adapter_operation::lookup;
+    if (kind == &adapter_slot::loads)
+        return adapter_operation::load;
+    if (kind == &adapter_slot::stores)
+        return adapter_operation::store;
+    return kind == &adapter_slot::unlocks ? adapter_operation::unlock : adapter_operation::erase;
+}
+
+} // namespace
+
 adapter_call::adapter_call(std::shared_ptr<adapter_slot> slot, counter adapter_slot::*kind, breaker::permit permit,
                            clock& clock, std::chrono::milliseconds timeout, task_scope::task& me,
                            std::function<void()> on_timeout)
     : slot_{std::move(slot)},
-      load_{kind == &adapter_slot::loads},
+      what_{operation_of(kind)},
+      load_{what_ == adapter_operation::load},
+      timeout_{timeout},
       me_{me},
       on_timeout_{std::move(on_timeout)},
       permit_{std::move(permit)},
@@ -86,7 +130,7 @@ adapter_call::adapter_call(std::shared_ptr<adapter_slot> slot, counter adapter_s
 void adapter_call::time_is_up()
 {
     ++slot_->timeouts;
-    permit_.failed(clock_.now());
+    note_failure(slot_->journal.wanted() ? "no answer within " + format_duration(timeout_) : std::string{});
     end_load(); // stores wait for it no more
     if (on_timeout_)
         on_timeout_();
@@ -109,13 +153,29 @@ void adapter_call::end_load() noexcept
 
 void adapter_call::succeeded() noexcept
 {
-    permit_.succeeded();
+    if (permit_.succeeded() == breaker_change::closed)
+        slot_->journal.worked_again(what_, clock_.now());
 }
 
-void adapter_call::failed() noexcept
+void adapter_call::failed(std::string_view reason) noexcept
 {
-    permit_.failed(clock_.now());
+    note_failure(reason);
     ++slot_->errors;
+}
+
+void adapter_call::note_failure(std::string_view reason) noexcept
+{
+    const auto now = clock_.now();
+    adapter_journal& journal = slot_->journal;
+    switch (permit_.failed(now)) {
+    case breaker_change::opened:
+        return journal.tripped(what_, slot_->breaker_of(what_), slot_->options().breaker.failures, reason, now);
+    case breaker_change::reopened:
+        return journal.probe_failed(what_, slot_->breaker_of(what_), reason);
+    case breaker_change::none:
+    case breaker_change::closed:
+        return journal.failed(what_, reason, now);
+    }
 }
 
 asio::awaitable<bitmap> adapter_call::answer(asio::awaitable<bitmap> call, std::size_t items)
@@ -124,9 +184,11 @@ asio::awaitable<bitmap> adapter_call::answer(asio::awaitable<bitmap> call, std::
         bitmap bits = co_await std::move(call);
         if (bits.size() == items) {
             succeeded();
+            if (what_ == adapter_operation::load && !bits.all())
+                slot_->look_for_damage(clock_.now());
             co_return bits;
         }
-        failed(); // an answer to another question: nothing of it is believed
+        failed(answer_to_another_question); // nothing of it is believed
     } catch (...) {
         caught();
     }
@@ -139,9 +201,11 @@ void adapter_call::caught() noexcept
         throw;
     } catch (const boost::system::system_error& e) {
         if (e.code() != asio::error::operation_aborted)
-            failed();
+            failed(e.what());
+    } catch (const std::exception& e) {
+        failed(e.what());
     } catch (...) {
-        failed();
+        failed("an exception of an unknown type");
     }
 }
 

@@ -3,6 +3,7 @@
 #include "base/counter.hpp"
 #include "base/event.hpp"
 #include "base/task_scope.hpp"
+#include "flow/adapter_journal.hpp"
 #include "flow/breaker.hpp"
 
 #include <chrono>
@@ -11,6 +12,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <terrace/clock.hpp>
@@ -25,11 +27,13 @@ namespace terrace {
 /// Threads: the engine's executor; status() from any.
 class adapter_slot {
 public:
-    adapter_slot(const asio::any_io_executor& executor, adapter_id id, std::unique_ptr<l2_adapter> adapter,
-                 adapter_options options)
+    /// The log outlives the slot.
+    adapter_slot(const asio::any_io_executor& executor, event_log& log, adapter_id id,
+                 std::unique_ptr<l2_adapter> adapter, adapter_options options)
         : lookup_breaker{options.breaker},
           load_breaker{options.breaker},
           store_breaker{options.breaker},
+          journal{log, id, *adapter},
           id_{id},
           options_{options},
           adapter_{std::move(adapter)},
@@ -48,6 +52,12 @@ public:
     [[nodiscard]] demotion_source* demotes() const noexcept { return demotes_; }
     [[nodiscard]] adapter_entry status() const;
 
+    /// Of lookups, loads and stores; the other calls have none.
+    [[nodiscard]] const breaker& breaker_of(adapter_operation what) const noexcept;
+
+    /// Has the log hear of damaged objects, if there are any that it has not heard of.
+    void look_for_damage(clock::time_point now) noexcept;
+
     /// Waits until no call is in flight.
     asio::awaitable<void> idle();
 
@@ -59,8 +69,12 @@ public:
     breaker load_breaker;
     breaker store_breaker;
 
+    adapter_journal journal;
+
     /// close() of the adapter has been called: nothing may follow it.
     bool closed = false;
+    /// It has ended.
+    bool gone = false;
 
     counter lookups;
     counter loads;
@@ -104,6 +118,9 @@ private:
 /// task that makes the call, and so goes on for as long as the adapter does, whoever may have stopped waiting.
 class adapter_call {
 public:
+    /// Why a call failed whose bitmap has another size than its batch.
+    static constexpr std::string_view answer_to_another_question = "an answer of another size than the question";
+
     /// on_timeout  tells whoever waits that no answer will come in time
     adapter_call(std::shared_ptr<adapter_slot> slot, counter adapter_slot::*kind, breaker::permit permit, clock& clock,
                  std::chrono::milliseconds timeout, task_scope::task& me, std::function<void()> on_timeout = {});
@@ -111,7 +128,8 @@ public:
 
     // How the call went: the breaker hears the first that is said, the end of its time included.
     void succeeded() noexcept;
-    void failed() noexcept;
+    /// reason  for the log
+    void failed(std::string_view reason) noexcept;
     /// In a catch block: it failed, unless what was thrown is that it was asked to stop.
     void caught() noexcept;
 
@@ -121,10 +139,13 @@ public:
 
 private:
     void time_is_up();
+    void note_failure(std::string_view reason) noexcept;
     void end_load() noexcept;
 
     std::shared_ptr<adapter_slot> slot_;
+    const adapter_operation what_;
     bool load_; // it is one, and counts as such
+    const std::chrono::milliseconds timeout_;
     task_scope::task& me_;
     std::function<void()> on_timeout_;
     breaker::permit permit_;

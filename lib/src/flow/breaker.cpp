@@ -25,16 +25,16 @@ breaker::permit::~permit()
         of_->abandoned(epoch_);
 }
 
-void breaker::permit::succeeded() noexcept
+breaker_change breaker::permit::succeeded() noexcept
 {
-    if (breaker* of = std::exchange(of_, nullptr))
-        of->succeeded(epoch_);
+    breaker* of = std::exchange(of_, nullptr);
+    return of != nullptr ? of->succeeded(epoch_) : breaker_change::none;
 }
 
-void breaker::permit::failed(time_point now) noexcept
+breaker_change breaker::permit::failed(time_point now) noexcept
 {
-    if (breaker* of = std::exchange(of_, nullptr))
-        of->failed(epoch_, now);
+    breaker* of = std::exchange(of_, nullptr);
+    return of != nullptr ? of->failed(epoch_, now) : breaker_change::none;
 }
 
 bool breaker::permits(time_point now) const noexcept
@@ -51,25 +51,30 @@ std::optional<breaker::permit> breaker::try_begin(time_point now) noexcept
     return permit{*this, epoch_};
 }
 
-void breaker::succeeded(std::uint64_t epoch) noexcept
+breaker_change breaker::succeeded(std::uint64_t epoch) noexcept
 {
     if (epoch != epoch_)
-        return;
+        return breaker_change::none;
     failures_ = 0;
-    if (state_ == state::half_open)
+    if (state_ == state::half_open) {
         enter(state::closed);
-    else
-        health_ = adapter_health::healthy;
+        return breaker_change::closed;
+    }
+    health_ = adapter_health::healthy;
+    return breaker_change::none;
 }
 
-void breaker::failed(std::uint64_t epoch, time_point now) noexcept
+breaker_change breaker::failed(std::uint64_t epoch, time_point now) noexcept
 {
     if (epoch != epoch_)
-        return;
-    if (state_ == state::half_open || ++failures_ == options_.failures)
+        return breaker_change::none;
+    if (state_ == state::half_open || ++failures_ == options_.failures) {
+        const bool probe = state_ == state::half_open;
         trip(now);
-    else
-        health_ = adapter_health::degraded;
+        return probe ? breaker_change::reopened : breaker_change::opened;
+    }
+    health_ = adapter_health::degraded;
+    return breaker_change::none;
 }
 
 void breaker::abandoned(std::uint64_t epoch) noexcept

@@ -15,6 +15,14 @@ namespace terrace {
 /// Throws std::invalid_argument, which names the option and its value.
 void check(const breaker_options& options);
 
+/// What an outcome has done to a breaker.
+enum class breaker_change : std::uint8_t {
+    none,
+    opened,   ///< no more calls, for the first time since it worked
+    reopened, ///< the probe has failed: the cool-down is longer now
+    closed,   ///< the probe has succeeded
+};
+
 /// Stops the calls of an adapter that does nothing but fail, and finds out when it works again.
 ///
 ///                  so many failures in a row
@@ -55,9 +63,9 @@ public:
             std::swap(epoch_, other.epoch_);
         }
 
-        void succeeded() noexcept;
+        breaker_change succeeded() noexcept;
         /// now  when it failed, from which the cool-down counts
-        void failed(time_point now) noexcept;
+        breaker_change failed(time_point now) noexcept;
 
     private:
         friend class breaker; // the only mint
@@ -82,14 +90,16 @@ public:
 
     /// failed: open; degraded: half-open, or the latest call failed.
     [[nodiscard]] adapter_health health() const noexcept { return health_; }
+    /// How long no call is made, since the latest trip.
+    [[nodiscard]] nanoseconds cool_down() const noexcept { return cool_down_; }
     /// How often it has opened.
     [[nodiscard]] std::uint64_t trips() const noexcept { return trips_; }
 
 private:
     enum class state : std::uint8_t { closed, open, half_open };
 
-    void succeeded(std::uint64_t epoch) noexcept;
-    void failed(std::uint64_t epoch, time_point now) noexcept;
+    breaker_change succeeded(std::uint64_t epoch) noexcept;
+    breaker_change failed(std::uint64_t epoch, time_point now) noexcept;
     void abandoned(std::uint64_t epoch) noexcept;
     void trip(time_point now) noexcept;
     void enter(state next) noexcept;

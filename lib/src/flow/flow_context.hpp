@@ -2,6 +2,7 @@
 
 #include "base/counter.hpp"
 #include "base/event.hpp"
+#include "base/event_log.hpp"
 #include "base/task_scope.hpp"
 #include "flow/adapter_slot.hpp"
 #include "l1/l1_cache.hpp"
@@ -59,19 +60,21 @@ class flow_context {
 public:
     /// seed  of `random`
     flow_context(asio::any_io_executor ex, std::shared_ptr<terrace::clock> c, std::shared_ptr<l1_cache> cache,
-                 std::uint64_t seed)
+                 std::uint64_t seed, log_function sink)
         : executor{std::move(ex)},
           clock{std::move(c)},
           l1{std::move(cache)},
+          log{executor, clock, std::move(sink)},
           random{seed},
           idle_{executor},
-          tasks{executor, idle_, counters.internal_errors}
+          tasks{executor, idle_, [this](const std::exception_ptr& error) { escaped(error); }}
     {
     }
 
     const asio::any_io_executor executor;        // any thread
     const std::shared_ptr<terrace::clock> clock; // any thread for now()
     const std::shared_ptr<l1_cache> l1;          // any thread
+    event_log log;                               // any thread
     adapter_set adapters;                        // any thread
     flow_counters counters;                      // any thread for reading
     std::mt19937_64 random;
@@ -145,6 +148,15 @@ public:
     }
 
 private:
+    void escaped(const std::exception_ptr& error) noexcept
+    {
+        ++counters.internal_errors;
+        log.write(log_events::internal_error, [&] {
+            const std::string reason = reason_of(error);
+            std::string message = "an exception escaped a task of the engine, please report it as a bug: " + reason;
+            return log_text{std::move(message), {{"reason", reason}}};
+        });
+    }
     [[nodiscard]] bool busy() const { return !requests_.empty() || tasks.size() != 0; }
 
     bool stopping_ = false;

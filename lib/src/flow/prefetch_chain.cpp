@@ -277,7 +277,7 @@ asio::awaitable<void> prefetch_chain::look_up_in(std::shared_ptr<adapter_slot> s
             l2_locks locks{context_, slot, keys, std::move(held)};
             place->answer(call, std::move(locks)); // too late: they are unlocked here
         } else {
-            running.failed(); // an answer to another question
+            running.failed(adapter_call::answer_to_another_question);
         }
     } catch (...) {
         running.caught();

@@ -1,6 +1,7 @@
 #include "flow/store_flow.hpp"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <utility>
 
 namespace terrace {
@@ -52,13 +53,11 @@ void store_flow::consider(store_offer offered)
     try {
         targets = policy_->select_targets(candidates);
     } catch (...) {
-        targets.clear();
+        return note_policy_error(reason_of(std::current_exception()));
     }
     const auto fits = [&](const bitmap& which) { return which.size() == keys.size(); };
-    if (targets.size() != adapters->size() || !std::ranges::all_of(targets, fits)) {
-        ++context_.counters.policy_errors; // it threw, or this is the answer to another question
-        return;
-    }
+    if (targets.size() != adapters->size() || !std::ranges::all_of(targets, fits))
+        return note_policy_error("select_targets() answered another question");
     if (offered.reason == store_reason::wanted)
         context_.counters.wanted_objects += keys.size();
     enqueue(offered, *adapters, targets);
@@ -130,7 +129,7 @@ void store_flow::done(const store_batch& batch, const read_lease& objects, const
             keys.push_back(objects.key(i));
         const bitmap deletions = policy_->select_l1_deletions(keys, stored);
         if (deletions.size() != keys.size())
-            ++context_.counters.policy_errors;
+            note_policy_error("select_l1_deletions() answered another question");
         else if (deletions.any())
             context_.l1->erase_held(objects, deletions);
     }
@@ -149,6 +148,19 @@ void store_flow::ended(const store_batch& batch) noexcept
     outstanding_.erase(batch.number());
     --held_;
     changed_.notify_all();
+}
+
+void store_flow::note_policy_error(std::string_view reason) noexcept
+{
+    ++context_.counters.policy_errors;
+    const std::uint64_t times = context_.log.wanted() ? policy_errors_.count(context_.clock->now()) : 0;
+    if (times == 0)
+        return;
+    context_.log.write(log_events::store_policy_failed, [&] {
+        return log_text{fmt::format("the store policy {:?} failed, {} times since this was last said: {}",
+                                    policy_->name(), times, reason),
+                        {{"policy", std::string{policy_->name()}}, {"reason", std::string{reason}}, {"times", times}}};
+    });
 }
 
 store_lane& store_flow::lane(const std::shared_ptr<adapter_slot>& slot)

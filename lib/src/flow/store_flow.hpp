@@ -53,10 +53,12 @@ private:
     void done(const store_batch& batch, const read_lease& objects, const bitmap& stored, const bitmap& failed) override;
     void late(const store_batch& batch) noexcept override;
     void ended(const store_batch& batch) noexcept override;
+    void note_policy_error(std::string_view reason) noexcept;
     [[nodiscard]] store_lane& lane(const std::shared_ptr<adapter_slot>& slot);
 
     flow_context& context_;
     const std::shared_ptr<store_policy> policy_;
+    log_limit policy_errors_;
 
     std::mutex mutex_;
     std::vector<store_offer> offered_; // under the mutex: not seen by the executor yet

@@ -25,9 +25,9 @@ void store_lane::enqueue(store_job job)
     if (closed_ || context_.stopping())
         return fail(std::move(job), context_.counters.dropped_objects);
     if (full && how == full_queue_policy::refuse)
-        return fail(std::move(job), context_.counters.refused_objects);
+        return refuse(std::move(job));
     if (full && how == full_queue_policy::drop_oldest)
-        drop_beyond(limit_bytes_ - std::min(limit_bytes_, job.bytes));
+        drop_beyond(limit_bytes_ - std::min(limit_bytes_, job.bytes), "its queue is full");
     note_queued(job);
     queue_.push_back(std::move(job));
     start_working();
@@ -44,7 +44,7 @@ void store_lane::start_working()
 void store_lane::close()
 {
     closed_ = true;
-    drop_beyond(0);
+    drop_beyond(0, context_.stopping() ? "the engine closes" : "the adapter leaves");
     slot_->store_turn().notify_all();
 }
 
@@ -107,10 +107,10 @@ void store_lane::requeue_due(clock::time_point now)
 clock::time_point store_lane::hold(clock::time_point now)
 {
     if (slot_->store_breaker.open())
-        drop_beyond(limit_bytes_); // under full_queue_policy::wait, too
+        drop_beyond(limit_bytes_, "its queue is full, and its breaker open"); // under full_queue_policy::wait, too
     const auto patience = slot_->options().store_retries.give_up_after;
     while (!queue_.empty() && queue_.front().queued_at + patience <= now)
-        fail(take_oldest(), context_.counters.failed_objects);
+        give_up(take_oldest());
     if (queue_.empty())
         return now;
     auto again = queue_.front().queued_at + patience;
@@ -214,7 +214,7 @@ void store_lane::settle(store_job job, const bitmap& stored)
     const auto now = context_.clock->now();
     const bool may_retry = job.attempts < retries.attempts && now - job.queued_at < retries.give_up_after;
     if (!may_retry)
-        return fail(std::move(job), context_.counters.failed_objects);
+        return give_up(std::move(job));
     if (closed_ || context_.stopping())
         return fail(std::move(job), context_.counters.dropped_objects);
     context_.counters.retried_objects += job.objects.size();
@@ -253,10 +253,28 @@ store_job store_lane::take_oldest()
     return oldest;
 }
 
-void store_lane::drop_beyond(std::uint64_t bytes)
+void store_lane::drop_beyond(std::uint64_t bytes, std::string_view why)
 {
-    while (queued_bytes_ > bytes)
-        fail(take_oldest(), context_.counters.dropped_objects);
+    std::uint64_t objects = 0;
+    while (queued_bytes_ > bytes) {
+        store_job oldest = take_oldest();
+        objects += oldest.objects.size();
+        fail(std::move(oldest), context_.counters.dropped_objects);
+    }
+    if (objects != 0)
+        slot_->journal.stores_dropped(objects, why, context_.clock->now());
+}
+
+void store_lane::refuse(store_job job)
+{
+    slot_->journal.stores_dropped(job.objects.size(), "its queue is full", context_.clock->now());
+    fail(std::move(job), context_.counters.refused_objects);
+}
+
+void store_lane::give_up(store_job job)
+{
+    slot_->journal.stores_failed(job.objects.size(), context_.clock->now());
+    fail(std::move(job), context_.counters.failed_objects);
 }
 
 void store_lane::fail(store_job job, counter& as)

@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <string_view>
 
 namespace terrace {
 
@@ -44,8 +45,10 @@ private:
     void requeue_due(clock::time_point now);
     /// What is to be done about jobs that an open breaker holds up; when it has to be done again.
     clock::time_point hold(clock::time_point now);
-    void drop_beyond(std::uint64_t bytes);
+    void drop_beyond(std::uint64_t bytes, std::string_view why);
     [[nodiscard]] store_job take_oldest();
+    void refuse(store_job job);
+    void give_up(store_job job);
     void fail(store_job job, counter& as);
     void settle(store_job job, const bitmap& stored);
     void note_queued(const store_job& job);

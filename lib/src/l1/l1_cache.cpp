@@ -308,6 +308,7 @@ std::uint64_t l1_cache::stage_batch(std::vector<slot>& slots, std::span<const ob
 void l1_cache::grow(std::uint64_t bytes, std::uint64_t grown_bytes)
 {
     std::uint64_t added = 0;
+    l1_growth how;
     {
         std::scoped_lock one_at_a_time{growth_mutex_};
         {
@@ -315,18 +316,21 @@ void l1_cache::grow(std::uint64_t bytes, std::uint64_t grown_bytes)
             if (allocator_.capacity_bytes() != grown_bytes || !may_grow())
                 return;
         }
-        bool failed = false;
         try {
             while (added < bytes && !(arena_.full() && spare_slice_.empty()))
                 added += add_slice();
         } catch (...) { // of whatever kind: L1 goes on with what it has
-            failed = true;
+            how.failure = std::current_exception();
         }
+        const bool failed = how.failure != nullptr;
         std::scoped_lock guard{mutex_};
         counts_.growth_failures += failed;
         growth_failures_in_a_row_ = failed ? growth_failures_in_a_row_ + 1 : 0;
         growth_pause_ = failed ? 1U << std::min(growth_failures_in_a_row_, longest_growth_pause) : 0;
+        how.failures_in_a_row = growth_failures_in_a_row_;
+        how.usable_bytes = allocator_.capacity_bytes();
     }
+    tell_growth(how);
     if (added != 0)
         tell_room();
 }
@@ -835,6 +839,12 @@ void l1_cache::tell_overdue(bool overdue) noexcept
     if (overdue)
         if (auto listener = listener_.lock())
             listener->on_overdue();
+}
+
+void l1_cache::tell_growth(const l1_growth& how) noexcept
+{
+    if (auto listener = listener_.lock())
+        listener->on_growth(how);
 }
 
 bool l1_cache::anything_held() const

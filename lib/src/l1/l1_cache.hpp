@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -65,6 +66,13 @@ struct l1_hold {
     std::uint32_t locks = 0;
 };
 
+/// How growing L1 went.
+struct l1_growth {
+    std::uint64_t usable_bytes = 0;      // now
+    std::uint32_t failures_in_a_row = 0; // this one included; 0: it has grown
+    std::exception_ptr failure;
+};
+
 /// What L1 tells the flows. Called after the critical section, on the thread that caused it; nothing may throw.
 class l1_listener {
 public:
@@ -80,6 +88,8 @@ public:
     virtual void on_pressure() noexcept = 0;
     /// The policy names objects that have to go even though there is room; said once until evict_overdue() is done.
     virtual void on_overdue() noexcept {}
+    /// L1 has grown, or tried to.
+    virtual void on_growth([[maybe_unused]] const l1_growth& how) noexcept {}
 };
 
 /// The objects of one request that are locked for it, by position in the request. Destroying it releases them.
@@ -314,6 +324,7 @@ private:
     void tell_room() noexcept;
     void tell_pressure(bool pressed) noexcept;
     void tell_overdue(bool overdue) noexcept;
+    void tell_growth(const l1_growth& how) noexcept;
 
     arena arena_; // grows under growth_mutex_
     const std::uint64_t capacity_;

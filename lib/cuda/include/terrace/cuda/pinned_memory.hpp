@@ -29,7 +29,7 @@ public:
 /// What happens to a slice of L1 that cannot be pinned.
 enum class pin_failure : std::uint8_t {
     refuse, ///< an error: L1 does not start, or does not grow
-    count,  ///< it is used without, at about half the speed; pinned_memory::status() shows it
+    count,  ///< it is used without, at about half the speed; pinned_memory::status() shows it, and the log
 };
 
 /// How much of L1 is pinned now.
@@ -53,6 +53,8 @@ public:
 
     void attach(std::span<std::byte> slice) override;
     void detach(std::span<std::byte> slice) noexcept override;
+    /// What is not pinned under pin_failure::count, and why.
+    [[nodiscard]] std::string problem() const override;
 
     [[nodiscard]] pinned_status status() const;
     /// Whether all of these bytes are.
