@@ -471,6 +471,7 @@ engine_status engine::status() const
     s.prefetch.waiting = chain.waiting();
     s.prefetch.refused = c.refused;
     s.prefetch.l2_locks = c.l2_locks;
+    s.prefetch_latency = context.prefetch_latency.snapshot();
     s.store.queued_objects = c.queued_objects;
     s.store.queued_bytes = c.queued_bytes;
     s.store.in_flight = c.stores_in_flight;

@@ -92,6 +92,11 @@ constexpr std::array self_fields{
 
 #undef TERRACE_FIELD
 
+json to_object(const latency_histogram& latency)
+{
+    return {{"count", latency.count()}, {"sum_ns", latency.sum_ns}, {"counts", latency.counts}};
+}
+
 json to_object(const adapter_entry& entry)
 {
     json object{
@@ -102,6 +107,9 @@ json to_object(const adapter_entry& entry)
     };
     object.update(to_object(entry, entry_fields));
     object.update(to_object(entry.self, self_fields));
+    object["lookup_latency"] = to_object(entry.lookup_latency);
+    object["load_latency"] = to_object(entry.load_latency);
+    object["store_latency"] = to_object(entry.store_latency);
     return object;
 }
 
@@ -113,8 +121,11 @@ std::string to_json(const engine_status& status, int indent)
     for (const adapter_entry& entry : status.adapters)
         adapters.push_back(to_object(entry));
     const json all{
-        {"l1", to_object(status.l1, l1_fields)},          {"prefetch", to_object(status.prefetch, prefetch_fields)},
-        {"store", to_object(status.store, store_fields)}, {"adapters", std::move(adapters)},
+        {"l1", to_object(status.l1, l1_fields)},
+        {"prefetch", to_object(status.prefetch, prefetch_fields)},
+        {"prefetch_latency", to_object(status.prefetch_latency)},
+        {"store", to_object(status.store, store_fields)},
+        {"adapters", std::move(adapters)},
         {"internal_errors", status.internal_errors},
         {"log_errors", status.log_errors},
     };

@@ -12,7 +12,7 @@ TEST_CASE("status: its JSON has each number under its name")
     auto held = w.manager.read(keys("a"));
     const engine_status status = w.manager.status();
     const auto json = nlohmann::json::parse(to_json(status));
-    CHECK(json.size() == 6);
+    CHECK(json.size() == 7);
     CHECK(json["l1"]["capacity_bytes"] == 8 * object_bytes);
     CHECK(json["l1"]["resident_objects"] == 3);
     CHECK(json["l1"]["locks"] == 1);
@@ -21,6 +21,9 @@ TEST_CASE("status: its JSON has each number under its name")
     CHECK(json["prefetch"]["requests"] == 0);
     CHECK(json["internal_errors"] == 0);
     CHECK(json["log_errors"] == 0);
+    CHECK(json["prefetch_latency"]["count"] == 0);
+    CHECK(json["prefetch_latency"]["counts"].size() == latency_histogram::bounds.size() + 1);
+    CHECK(json["adapters"][0]["store_latency"]["count"] == 1);
     REQUIRE(json["adapters"].size() == 2);
     CHECK(json["adapters"][0]["id"] == 1);
     CHECK(json["adapters"][0]["name"] == "scripted:");

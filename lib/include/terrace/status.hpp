@@ -1,6 +1,9 @@
 #pragma once
 
+#include <array>
+#include <chrono>
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -11,6 +14,30 @@ namespace terrace {
 
 /// Names an adapter of one storage_manager; never used twice.
 enum class adapter_id : std::uint32_t {};
+
+/// How long things took since the start.
+struct latency_histogram {
+    /// 1, 2 and 5 us, 10, 20 and 50 us, and so on up to 50 s.
+    static constexpr std::array<std::chrono::nanoseconds, 24> bounds = [] {
+        std::array<std::chrono::nanoseconds, 24> all{};
+        std::int64_t decade = 1'000;
+        for (std::size_t i = 0; i < all.size(); i += 3, decade *= 10) {
+            all[i] = std::chrono::nanoseconds{decade};
+            all[i + 1] = std::chrono::nanoseconds{2 * decade};
+            all[i + 2] = std::chrono::nanoseconds{5 * decade};
+        }
+        return all;
+    }();
+
+    /// Those that took at most bounds[i], and more than the bound before it; the last: more than all bounds.
+    std::array<std::uint64_t, bounds.size() + 1> counts{};
+    std::uint64_t sum_ns = 0; ///< of what all of them took
+
+    [[nodiscard]] std::uint64_t count() const noexcept
+    {
+        return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
+    }
+};
 
 /// L1 as it is (gauges) and what happened to it since the start (counters).
 struct l1_status {
@@ -90,12 +117,16 @@ struct adapter_entry {
     std::uint64_t errors = 0;   ///< calls that threw
     std::uint64_t timeouts = 0; ///< calls that missed their deadline
     std::uint64_t in_flight = 0;
+    latency_histogram lookup_latency; ///< of calls, until the adapter had ended them, well or not, in time or late
+    latency_histogram load_latency;
+    latency_histogram store_latency;
 };
 
 /// Everything the engine counts, taken at one moment.
 struct engine_status {
     l1_status l1;
     prefetch_status prefetch;
+    latency_histogram prefetch_latency; ///< prefetch_result::latency of prefetches that were answered
     store_status store;
     std::vector<adapter_entry> adapters; ///< in order of index
     std::uint64_t internal_errors = 0;   ///< exceptions that escaped the engine's own tasks: to be reported as a bug

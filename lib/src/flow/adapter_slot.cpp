@@ -24,6 +24,9 @@ adapter_entry adapter_slot::status() const
     e.errors = errors;
     e.timeouts = timeouts;
     e.in_flight = in_flight;
+    e.lookup_latency = lookup_latency.snapshot();
+    e.load_latency = load_latency.snapshot();
+    e.store_latency = store_latency.snapshot();
     e.breaker_trips = lookup_breaker.trips() + load_breaker.trips() + store_breaker.trips();
     e.health = std::max({e.self.health, lookup_breaker.health(), load_breaker.health(), store_breaker.health()});
     return e;
@@ -115,13 +118,14 @@ adapter_call::adapter_call(std::shared_ptr<adapter_slot> slot, counter adapter_s
       what_{operation_of(kind)},
       load_{what_ == adapter_operation::load},
       timeout_{timeout},
+      started_{clock.now()},
       me_{me},
       on_timeout_{std::move(on_timeout)},
       permit_{std::move(permit)},
       clock_{clock},
       alarm_{clock, [this] { time_is_up(); }}
 {
-    alarm_.set(clock.now() + timeout);
+    alarm_.set(started_ + timeout);
     ++((*slot_).*kind);
     ++slot_->in_flight;
     slot_->loads_in_flight += load_ ? 1 : 0;
@@ -139,10 +143,22 @@ void adapter_call::time_is_up()
 
 adapter_call::~adapter_call()
 {
+    note_latency();
     --slot_->in_flight;
     if (slot_->in_flight == 0)
         slot_->changed_.notify_all();
     end_load();
+}
+
+void adapter_call::note_latency() noexcept
+{
+    const nanoseconds took = clock_.now() - started_;
+    if (what_ == adapter_operation::lookup)
+        slot_->lookup_latency.record(took);
+    else if (what_ == adapter_operation::load)
+        slot_->load_latency.record(took);
+    else if (what_ == adapter_operation::store)
+        slot_->store_latency.record(took);
 }
 
 void adapter_call::end_load() noexcept

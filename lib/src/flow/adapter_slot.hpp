@@ -2,6 +2,7 @@
 
 #include "base/counter.hpp"
 #include "base/event.hpp"
+#include "base/latency_recorder.hpp"
 #include "base/task_scope.hpp"
 #include "flow/adapter_journal.hpp"
 #include "flow/breaker.hpp"
@@ -84,6 +85,9 @@ public:
     counter errors;
     counter timeouts;
     counter in_flight;
+    latency_recorder lookup_latency;
+    latency_recorder load_latency;
+    latency_recorder store_latency;
     std::uint32_t loads_in_flight = 0; // that have not missed their timeout
 
 private:
@@ -139,6 +143,7 @@ public:
 
 private:
     void time_is_up();
+    void note_latency() noexcept;
     void note_failure(std::string_view reason) noexcept;
     void end_load() noexcept;
 
@@ -146,6 +151,7 @@ private:
     const adapter_operation what_;
     bool load_; // it is one, and counts as such
     const std::chrono::milliseconds timeout_;
+    const clock::time_point started_;
     task_scope::task& me_;
     std::function<void()> on_timeout_;
     breaker::permit permit_;

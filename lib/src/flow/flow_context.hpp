@@ -3,6 +3,7 @@
 #include "base/counter.hpp"
 #include "base/event.hpp"
 #include "base/event_log.hpp"
+#include "base/latency_recorder.hpp"
 #include "base/task_scope.hpp"
 #include "flow/adapter_slot.hpp"
 #include "l1/l1_cache.hpp"
@@ -77,6 +78,7 @@ public:
     event_log log;                               // any thread
     adapter_set adapters;                        // any thread
     flow_counters counters;                      // any thread for reading
+    latency_recorder prefetch_latency;           // any thread for reading
     std::mt19937_64 random;
     std::weak_ptr<void> owner; // set once
 

@@ -241,6 +241,7 @@ prefetch_result prefetch_chain::finish(prefetch_run& run)
     else
         run.pins = {};
     result.latency = context_.clock->now() - run.started;
+    context_.prefetch_latency.record(result.latency);
     context_.counters.l1_hit_keys += result.l1_hits;
     context_.counters.l2_hit_keys += result.l2_hits;
     if (result.timed_out)
