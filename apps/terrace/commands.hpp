@@ -24,6 +24,7 @@ enum exit_status : int {
 void add_replay(CLI::App& app, command& chosen);
 void add_generate(CLI::App& app, command& chosen);
 void add_inspect(CLI::App& app, command& chosen);
+void add_config(CLI::App& app, command& chosen);
 void add_bench(CLI::App& app, command& chosen);
 
 } // namespace terrace::apps

@@ -3,7 +3,9 @@
 #include <exception>
 #include <fmt/format.h>
 #include <stdexcept>
+#include <string>
 
+#include <terrace/configuration.hpp>
 #include <terrace/version.hpp>
 
 #include "commands.hpp"
@@ -30,6 +32,7 @@ int main(int argc, char** argv)
     add_replay(app, chosen);
     add_generate(app, chosen);
     add_inspect(app, chosen);
+    add_config(app, chosen);
     add_bench(app, chosen);
     try {
         app.parse(argc, argv);
@@ -38,6 +41,10 @@ int main(int argc, char** argv)
         return app.exit(e);
     } catch (const CLI::ParseError& e) {
         return complain(e, exit_usage);
+    } catch (const terrace::configuration_error& e) {
+        for (const std::string& problem : e.problems())
+            fmt::print(stderr, "terrace: {}\n", problem);
+        return exit_usage;
     } catch (const std::invalid_argument& e) {
         return complain(e, exit_usage);
     } catch (const terrace::replay::trace_error& e) {

@@ -9,9 +9,10 @@
 #include <string>
 #include <vector>
 
+#include <terrace/adapter_registry.hpp>
+#include <terrace/configuration.hpp>
 #include <terrace/text_options.hpp>
 
-#include "adapter_registry.hpp"
 #include "commands.hpp"
 #include "replay/output_file.hpp"
 #include "replay/progress_bar.hpp"
@@ -19,6 +20,7 @@
 #include "replay/report.hpp"
 #include "replay/text.hpp"
 #include "replay/trace.hpp"
+#include "settings.hpp"
 
 namespace terrace::apps {
 namespace {
@@ -27,15 +29,17 @@ namespace {
 struct arguments {
     std::string trace;
     std::string requests;
-    std::string l1 = "256MiB";
+    setting_arguments settings;
+    std::optional<std::string> l1;
     std::vector<std::string> l2;
     std::string object_bytes = "64KiB";
     std::string concurrency = "1";
     std::string pace = "asap";
     std::string prefill_rate = "10000";
-    std::string prefetch_policy = "default";
-    std::string store_policy = "default";
-    std::string eviction = "lru";
+    std::optional<std::string> prefetch_policy;
+    std::optional<std::string> store_policy;
+    std::optional<std::string> eviction;
+    std::optional<std::string> log;
     std::string json;
     bool verify = false;
     bool prefault = false;
@@ -53,21 +57,47 @@ auto parse_option(std::string_view option, const std::string& text, Parser parse
     }
 }
 
-config engine_config(const arguments& args, std::uint64_t object_bytes)
+/// What a replay has in place of the engine's defaults.
+configuration replay_defaults(std::uint64_t object_bytes)
 {
-    config engine;
-    engine.l1.capacity_bytes = parse_option("--l1", args.l1, parse_bytes);
+    configuration defaults;
+    defaults.engine.l1.capacity_bytes = std::uint64_t{256} << 20;
     // Objects below a page are packed; all others start at one, as direct I/O wants it.
     constexpr std::uint64_t page_bytes = 4096;
-    engine.l1.alignment_bytes =
+    defaults.engine.l1.alignment_bytes =
         static_cast<std::uint32_t>(std::bit_ceil(std::clamp<std::uint64_t>(object_bytes, 64, page_bytes)));
-    engine.l1.prefault = args.prefault ? prefault_mode::at_start : prefault_mode::on_demand;
-    engine.prefetch = parse_option("--prefetch-policy", args.prefetch_policy, prefetch_policy::make);
-    engine.store = parse_option("--store-policy", args.store_policy, store_policy::make);
-    (void)parse_option("--eviction", args.eviction,
-                       [](const std::string& name) { return eviction_policy::make(name); });
-    engine.eviction.policy = args.eviction;
-    return engine;
+    return defaults;
+}
+
+configuration replay_configuration(const arguments& args, std::uint64_t object_bytes)
+{
+    std::vector<configuration_flag> flags;
+    const auto add = [&](const char* flag, const char* key, const std::optional<std::string>& value) {
+        if (value)
+            flags.push_back({flag, key, *value});
+    };
+    add("--l1", "l1.capacity", args.l1);
+    add("--prefetch-policy", "prefetch.policy", args.prefetch_policy);
+    add("--store-policy", "store.policy", args.store_policy);
+    add("--eviction", "eviction.policy", args.eviction);
+    add("--log", "log.level", args.log);
+    if (args.prefault)
+        add("--prefault", "l1.prefault", "at_start");
+    for (const std::string& spec : args.l2)
+        add("--l2", "adapters", spec);
+    return read_settings(args.settings, std::move(flags), replay_defaults(object_bytes));
+}
+
+/// As the configuration says, without a line of it in the middle of the progress bar.
+log_function replay_log(const configuration& from, replay::progress_bar& bar)
+{
+    if (!from.log_level)
+        return nullptr;
+    return [&bar, least = *from.log_level, write = from.log()](const log_record& record) {
+        if (record.level >= least)
+            bar.clear();
+        write(record);
+    };
 }
 
 replay::replay_options replay_options(const arguments& args)
@@ -88,11 +118,12 @@ int exit_status_of(const replay::replay_outcome& outcome)
     return outcome.clean() ? exit_ok : exit_failed;
 }
 
-std::string headline(const arguments& args, const replay::replay_options& options, std::size_t requests)
+std::string headline(const arguments& args, const configuration& from, const replay::replay_options& options,
+                     std::size_t requests)
 {
-    std::string tiers = fmt::format("L1 {}", args.l1);
-    for (const auto& spec : args.l2)
-        tiers += fmt::format(" over {}", spec);
+    std::string tiers = fmt::format("L1 {}", format_bytes(from.engine.l1.capacity_bytes));
+    for (const auto& adapter : from.adapters)
+        tiers += fmt::format(" over {}", adapter.spec);
     return fmt::format("{}: {} requests, {} an object, {}; {} at a time, {}{}", args.trace, replay::grouped(requests),
                        format_bytes(options.object_bytes), tiers, options.concurrency, options.pace.to_string(),
                        args.verify ? ", every byte verified" : "");
@@ -101,16 +132,17 @@ std::string headline(const arguments& args, const replay::replay_options& option
 int run_replay(const arguments& args)
 {
     auto options = replay_options(args);
-    auto engine = engine_config(args, options.object_bytes);
+    auto from = replay_configuration(args, options.object_bytes);
     const auto most = args.requests.empty() ? replay::all_requests : replay::parse_count("--requests", args.requests);
     const auto requests = replay::read_trace(std::filesystem::path{args.trace}, most);
 
     replay::progress_bar bar;
     if (!args.no_progress)
         options.on_progress = [&bar](const replay::replay_progress& progress) { bar.show(progress); };
-    replay::replayer replayer{requests, std::move(engine), options};
-    for (const auto& spec : args.l2)
-        replayer.add_adapter(make_adapter(spec));
+    from.engine.log = replay_log(from, bar);
+    replay::replayer replayer{requests, from.engine, options};
+    for (const auto& adapter : from.adapters)
+        replayer.add_adapter(make_adapter(adapter.spec), adapter.options);
     std::optional<replay::output_file> json;
     if (!args.json.empty())
         json.emplace(args.json);
@@ -118,7 +150,7 @@ int run_replay(const arguments& args)
     const auto outcome = replayer.run();
     bar.clear();
 
-    fmt::print("{}\n", headline(args, options, requests.size()));
+    fmt::print("{}\n", headline(args, from, options, requests.size()));
     fmt::print("{}", to_table(outcome, options.prefill_tokens_per_second));
     std::fflush(stdout);
     if (json) {
@@ -140,43 +172,64 @@ void add_replay(CLI::App& app, command& chosen)
     auto args = std::make_shared<arguments>();
     auto* sub = app.add_subcommand("replay", "Replay a request trace: prefetch each request's blocks, read the hits, "
                                              "write the missing ones");
+    const std::string what_group = "What is replayed";
+    const std::string engine_group = "The engine";
+    const std::string report_group = "What is checked and reported";
     sub->add_option("--trace", args->trace, "JSON lines with timestamp, input_length, output_length, hash_ids")
         ->required()
-        ->type_name("FILE");
-    sub->add_option("--requests", args->requests, "replay the first N only")->type_name("N");
-    sub->add_option("--l1", args->l1, "capacity of the memory tier")->type_name("SIZE")->capture_default_str();
-    sub->add_option("--l2", args->l2,
-                    fmt::format("an adapter below it, as memory: or file:/dir?capacity=20GiB; more than once for more "
-                                "than one; none: L1 alone. Types: {}",
-                                adapter_types()))
-        ->type_name("SPEC")
-        ->allow_extra_args(false);
+        ->type_name("FILE")
+        ->group(what_group);
+    sub->add_option("--requests", args->requests, "replay the first N only")->type_name("N")->group(what_group);
     sub->add_option("--object-bytes", args->object_bytes, "size of one block's object")
         ->type_name("SIZE")
-        ->capture_default_str();
-    sub->add_option("--concurrency", args->concurrency, "requests at a time")->type_name("N")->capture_default_str();
-    sub->add_option("--pace", args->pace, "asap, real (at the timestamps), or a factor of real")
-        ->type_name("PACE")
-        ->capture_default_str();
+        ->capture_default_str()
+        ->group(what_group);
+    sub->add_option("--concurrency", args->concurrency, "requests at a time")
+        ->type_name("N")
+        ->capture_default_str()
+        ->group(what_group);
+    sub->add_option("--pace", args->pace, "as soon as possible, at the timestamps, or at a multiple of that speed")
+        ->type_name("asap|real|X")
+        ->capture_default_str()
+        ->group(what_group);
+    add_setting_options(*sub, args->settings, engine_group);
+    sub->add_option("--l1", args->l1, "capacity of the memory tier: l1.capacity")
+        ->type_name("SIZE")
+        ->default_str("256MiB")
+        ->group(engine_group);
+    sub->add_option("--l2", args->l2,
+                    fmt::format("an adapter below it, as memory: or file:/dir?capacity=20GiB, in place of those that "
+                                "are configured; none: L1 alone. Types: {}",
+                                adapter_types()))
+        ->type_name("SPEC")
+        ->allow_extra_args(false)
+        ->group(engine_group);
+    sub->add_option("--prefetch-policy", args->prefetch_policy,
+                    "what becomes of what was loaded, which retain keeps in L1: prefetch.policy")
+        ->type_name("default|retain")
+        ->group(engine_group);
+    sub->add_option("--store-policy", args->store_policy,
+                    "default, skip_l1 (drop from L1 what was stored), second_touch, write_budget or "
+                    "tiered (to the first adapter, and onward what that evicts): store.policy")
+        ->type_name("POLICY")
+        ->group(engine_group);
+    sub->add_option("--eviction", args->eviction, "what leaves L1 first: eviction.policy")
+        ->type_name("lru|s3fifo|isolated_lru|none")
+        ->group(engine_group);
+    sub->add_flag("--prefault", args->prefault, "touch all of L1 before the first request")->group(engine_group);
+    sub->add_flag("--verify", args->verify, "derive each object's bytes from its key, and check all that is read back")
+        ->group(report_group);
     sub->add_option("--prefill-rate", args->prefill_rate,
                     "tokens/s that the model computes, for the time to first token")
         ->type_name("TOKENS_PER_S")
-        ->capture_default_str();
-    sub->add_option("--prefetch-policy", args->prefetch_policy, "default or retain (keep in L1 what was loaded)")
-        ->type_name("NAME")
-        ->capture_default_str();
-    sub->add_option("--store-policy", args->store_policy,
-                    "default, skip_l1 (drop from L1 what was stored), second_touch, write_budget or "
-                    "tiered (to the first adapter, and onward what that evicts)")
-        ->type_name("POLICY")
-        ->capture_default_str();
-    sub->add_option("--eviction", args->eviction, "what leaves L1 first: lru, s3fifo, isolated_lru or none")
-        ->type_name("NAME")
-        ->capture_default_str();
-    sub->add_flag("--verify", args->verify, "derive each object's bytes from its key, and check all that is read back");
-    sub->add_flag("--prefault", args->prefault, "touch all of L1 before the first request");
-    sub->add_option("--json", args->json, "write the outcome here as well")->type_name("FILE");
-    sub->add_flag("--no-progress", args->no_progress, "show no progress bar");
+        ->capture_default_str()
+        ->group(report_group);
+    sub->add_option("--log", args->log, "say on standard error when things go wrong, this and what is worse: log.level")
+        ->type_name("off|debug|info|warning|error")
+        ->default_str("warning")
+        ->group(report_group);
+    sub->add_option("--json", args->json, "write the outcome here as well")->type_name("FILE")->group(report_group);
+    sub->add_flag("--no-progress", args->no_progress, "show no progress bar")->group(report_group);
     sub->callback([args, &chosen] { chosen = [args] { return run_replay(*args); }; });
 }
 

@@ -20,9 +20,8 @@
 #include <thread>
 #include <unistd.h>
 
+#include <terrace/adapter_registry.hpp>
 #include <terrace/l2_adapter.hpp>
-
-#include "adapter_registry.hpp"
 
 namespace fs = std::filesystem;
 using namespace terrace;
@@ -126,7 +125,7 @@ void survives_kills(const std::string& scheme, const std::string& options, place
     const std::string spec = scheme + (device ? device->path() : objects).string() + options;
     if (where != place::directory) { // a large volume takes longer to cut than its writers live
         asio::io_context context{1};
-        const auto adapter = apps::make_adapter(spec);
+        const auto adapter = make_adapter(spec);
         CHECK(run(context, closed(*adapter)));
     }
     const std::uint64_t seed = 20'261'120;
@@ -139,7 +138,7 @@ void survives_kills(const std::string& scheme, const std::string& options, place
 
         asio::io_context context{1}; // outlives the adapter's threads
         const auto began = std::chrono::steady_clock::now();
-        const auto adapter = apps::make_adapter(spec);
+        const auto adapter = make_adapter(spec);
         slowest = std::max<decltype(slowest)>(slowest, std::chrono::steady_clock::now() - began);
         std::size_t missing = 0;
         std::size_t wrong = 0;

@@ -13,9 +13,8 @@
 #include <random>
 #include <string>
 
+#include <terrace/adapter_registry.hpp>
 #include <terrace/terrace.hpp>
-
-#include "adapter_registry.hpp"
 
 using namespace terrace;
 
@@ -72,7 +71,7 @@ try {
     config cfg;
     cfg.l1.capacity_bytes = 16 << 20;
     storage_manager manager{context.get_executor(), cfg};
-    (void)manager.add_adapter(apps::make_adapter(arguments[1]));
+    (void)manager.add_adapter(make_adapter(arguments[1]));
     crash::journal log{arguments[2]};
     asio::co_spawn(context, write_for_ever(manager, log, std::stoull(arguments[3])), [](std::exception_ptr error) {
         if (error)

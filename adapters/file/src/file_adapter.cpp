@@ -130,7 +130,7 @@ asio::awaitable<void> file_adapter::close()
     return impl_->close();
 }
 
-std::unique_ptr<l2_adapter> make_file_adapter(adapter_spec spec)
+file_options parse_file_options(adapter_spec spec)
 {
     if (spec.place().empty())
         spec.reject_place("expected a directory");
@@ -147,7 +147,12 @@ std::unique_ptr<l2_adapter> make_file_adapter(adapter_spec spec)
     options.in_flight_bytes = spec.take_bytes("inflight").value_or(options.in_flight_bytes);
     options.register_memory = take_named<bool, 2>(spec, "register", {{{"off", false}, {"on", true}}});
     spec.expect_all_taken();
-    return std::make_unique<file_adapter>(std::move(options));
+    return options;
+}
+
+std::unique_ptr<l2_adapter> make_file_adapter(adapter_spec spec)
+{
+    return std::make_unique<file_adapter>(parse_file_options(std::move(spec)));
 }
 
 } // namespace terrace

@@ -319,7 +319,7 @@ asio::awaitable<void> memory_adapter::close()
     co_return;
 }
 
-std::unique_ptr<l2_adapter> make_memory_adapter(adapter_spec spec)
+memory_options parse_memory_options(adapter_spec spec)
 {
     memory_options options;
     if (!spec.place().empty())
@@ -329,7 +329,12 @@ std::unique_ptr<l2_adapter> make_memory_adapter(adapter_spec spec)
     options.latency = spec.take_duration("latency").value_or(nanoseconds{0});
     options.bandwidth_bytes_per_second = spec.take_bytes("bandwidth").value_or(0);
     spec.expect_all_taken();
-    return std::make_unique<memory_adapter>(std::move(options));
+    return options;
+}
+
+std::unique_ptr<l2_adapter> make_memory_adapter(adapter_spec spec)
+{
+    return std::make_unique<memory_adapter>(parse_memory_options(std::move(spec)));
 }
 
 } // namespace terrace

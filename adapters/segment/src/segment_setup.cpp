@@ -103,7 +103,7 @@ segment_log open_log(const segment_options& options)
 
 } // namespace segment
 
-std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec)
+segment_options parse_segment_options(adapter_spec spec)
 {
     if (spec.place().empty())
         spec.reject_place("expected a directory, or a file or block device that is there");
@@ -128,7 +128,12 @@ std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec)
             fmt::format("{}: register is \"{}\", expected off or on", spec.subject(), registers));
     options.register_memory = registers == "on";
     spec.expect_all_taken();
-    return std::make_unique<segment_adapter>(std::move(options));
+    return options;
+}
+
+std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec)
+{
+    return std::make_unique<segment_adapter>(parse_segment_options(std::move(spec)));
 }
 
 } // namespace terrace

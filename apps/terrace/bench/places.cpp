@@ -3,9 +3,8 @@
 #include <atomic>
 #include <fmt/format.h>
 
+#include <terrace/adapter_registry.hpp>
 #include <terrace/text_options.hpp>
-
-#include "adapter_registry.hpp"
 
 namespace terrace::bench {
 namespace {
@@ -49,7 +48,7 @@ placed_adapter::placed_adapter(const place& where)
 {
     if (!where.in_memory())
         directory_ = where.parent / fresh_name("objects");
-    adapter_ = apps::make_adapter(fmt::format(fmt::runtime(where.spec), directory_.string()));
+    adapter_ = make_adapter(fmt::format(fmt::runtime(where.spec), directory_.string()));
 }
 
 placed_adapter::~placed_adapter()

@@ -4,9 +4,9 @@
 #include <memory>
 #include <string>
 
+#include <terrace/adapter_registry.hpp>
 #include <terrace/memory_adapter.hpp>
 
-#include "adapter_registry.hpp"
 #include "bench/measure.hpp"
 #include "bench/prefetcher.hpp"
 #include "bench/workload.hpp"
@@ -26,7 +26,7 @@ struct tiers_state {
         bed.store_directly(*first, keys, object_bytes);
         bed.engine().add_adapter(std::move(first));
         if (!second_spec.empty())
-            bed.engine().add_adapter(apps::make_adapter(second_spec));
+            bed.engine().add_adapter(make_adapter(second_spec));
     }
 
     /// Microseconds of so many requests.

@@ -103,9 +103,9 @@ replayer::replayer(std::span<const trace_request> requests, config engine, repla
 
 replayer::~replayer() = default;
 
-void replayer::add_adapter(std::unique_ptr<l2_adapter> adapter)
+void replayer::add_adapter(std::unique_ptr<l2_adapter> adapter, adapter_options options)
 {
-    engine_->add_adapter(std::move(adapter));
+    (void)engine_->add_adapter(std::move(adapter), options);
 }
 
 replay_outcome replayer::run()

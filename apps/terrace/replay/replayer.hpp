@@ -91,7 +91,7 @@ public:
     ~replayer();
 
     /// Before run().
-    void add_adapter(std::unique_ptr<l2_adapter> adapter);
+    void add_adapter(std::unique_ptr<l2_adapter> adapter, adapter_options options = {});
 
     /// Once. What fails while it runs is counted and does not end it.
     [[nodiscard]] replay_outcome run();

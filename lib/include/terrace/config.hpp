@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include <terrace/api.hpp>
 #include <terrace/clock.hpp>
 #include <terrace/eviction_policy.hpp>
 #include <terrace/l1_config.hpp>
@@ -131,5 +132,10 @@ public:
     /// For lookups, loads and stores each: a full disk does not stop reads.
     breaker_options breaker;
 };
+
+/// What storage_manager's constructor, and add_adapter(), refuse: std::invalid_argument names the member, its value and
+/// what was expected.
+TERRACE_API void check(const config& cfg);
+TERRACE_API void check(const adapter_options& options);
 
 } // namespace terrace

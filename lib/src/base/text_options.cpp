@@ -25,6 +25,7 @@ constexpr std::uint64_t gibi = 1024 * mebi;
 constexpr std::uint64_t tebi = 1024 * gibi;
 constexpr std::array byte_units{
     unit{"", 1},
+    unit{"b", 1},
     unit{"kb", 1'000},
     unit{"mb", 1'000'000},
     unit{"gb", 1'000'000'000},
@@ -44,7 +45,13 @@ constexpr std::array time_units{
     unit{"us", 1'000},
     unit{"ms", 1'000'000},
     unit{"s", 1'000'000'000},
+    unit{"min", 60'000'000'000},
+    unit{"h", 3'600'000'000'000},
 };
+
+// What messages say that they expected.
+constexpr std::string_view a_size = "a number of bytes such as 4096, 64KiB or 1.5GiB";
+constexpr std::string_view a_duration = "a number with a unit of ns, us, ms, s, min or h, such as 10us";
 
 constexpr std::string_view digits = "0123456789";
 
@@ -79,7 +86,8 @@ std::optional<std::uint64_t> parse_fraction(std::string_view text, std::uint64_t
     return *numerator / (denominator / common) * (factor / common);
 }
 
-/// "1.5GiB" in terms of one of the units, exactly; nothing if it is not that, not whole, or not in 64 bits.
+/// "1.5GiB" or "1.5 GiB" in terms of one of the units, exactly; nothing if it is not that, not whole, or not in 64
+/// bits.
 std::optional<std::uint64_t> parse_scaled(std::string_view text, std::span<const unit> units)
 {
     auto take_digits = [&] {
@@ -95,6 +103,8 @@ std::optional<std::uint64_t> parse_scaled(std::string_view text, std::span<const
         if (fraction.empty())
             return std::nullopt;
     }
+    if (text.size() > 1 && text.front() == ' ')
+        text.remove_prefix(1);
     std::string name{text};
     std::ranges::transform(name, name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
     auto found = std::ranges::find(units, name, &unit::name);
@@ -104,6 +114,14 @@ std::optional<std::uint64_t> parse_scaled(std::string_view text, std::span<const
     if (!rest || *whole > (std::numeric_limits<std::uint64_t>::max() - *rest) / found->factor)
         return std::nullopt;
     return *whole * found->factor + *rest;
+}
+
+std::optional<std::chrono::nanoseconds> parse_time(std::string_view text)
+{
+    const auto ns = parse_scaled(text, time_units);
+    if (!ns || *ns > static_cast<std::uint64_t>(std::chrono::nanoseconds::max().count()))
+        return std::nullopt;
+    return std::chrono::nanoseconds{static_cast<std::int64_t>(*ns)};
 }
 
 } // namespace
@@ -147,7 +165,7 @@ std::optional<std::uint64_t> text_options::take_bytes(const std::string& option)
         return std::nullopt;
     auto bytes = parse_scaled(*value, byte_units);
     if (!bytes)
-        reject(option, *value, "a size; expected a number of bytes such as 4096, 64KiB or 1.5GiB");
+        reject(option, *value, fmt::format("a size; expected {}", a_size));
     return bytes;
 }
 
@@ -167,10 +185,10 @@ std::optional<std::chrono::nanoseconds> text_options::take_duration(const std::s
     auto value = take(option);
     if (!value)
         return std::nullopt;
-    auto ns = parse_scaled(*value, time_units);
-    if (!ns || *ns > static_cast<std::uint64_t>(std::chrono::nanoseconds::max().count()))
-        reject(option, *value, "a duration; expected a number with a unit of ns, us, ms or s, such as 10us");
-    return std::chrono::nanoseconds{static_cast<std::int64_t>(*ns)};
+    auto duration = parse_time(*value);
+    if (!duration)
+        reject(option, *value, fmt::format("a duration; expected {}", a_duration));
+    return duration;
 }
 
 void text_options::expect_all_taken() const
@@ -187,9 +205,16 @@ std::uint64_t parse_bytes(std::string_view text)
 {
     auto bytes = parse_scaled(text, byte_units);
     if (!bytes)
-        throw std::invalid_argument(
-            fmt::format("{:?} is not a size; expected a number of bytes such as 4096, 64KiB or 1.5GiB", text));
+        throw std::invalid_argument(fmt::format("{:?} is not a size; expected {}", text, a_size));
     return *bytes;
+}
+
+std::chrono::nanoseconds parse_duration(std::string_view text)
+{
+    auto duration = parse_time(text);
+    if (!duration)
+        throw std::invalid_argument(fmt::format("{:?} is not a duration; expected {}", text, a_duration));
+    return *duration;
 }
 
 std::string format_bytes(std::uint64_t bytes)
@@ -210,6 +235,15 @@ std::string format_bytes(std::uint64_t bytes)
     if (shown.ends_with('.'))
         shown.pop_back();
     return fmt::format("{} {}", shown, names[unit]);
+}
+
+std::string format_exact_bytes(std::uint64_t bytes)
+{
+    constexpr std::array names{"B", "KiB", "MiB", "GiB", "TiB"};
+    std::size_t unit = 0;
+    for (; bytes != 0 && bytes % kibi == 0 && unit + 1 < names.size(); ++unit)
+        bytes /= kibi;
+    return fmt::format("{} {}", bytes, names[unit]);
 }
 
 std::string format_duration(std::chrono::nanoseconds duration)

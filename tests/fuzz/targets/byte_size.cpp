@@ -36,6 +36,8 @@ verdict check_size(bytes_view input)
     const std::string more = std::string{number} + (number.find('.') == number.npos ? ".0" : "0");
     expect(parse_bytes(more + std::string{text.substr(unit)}) == size, "a zero behind the point does not matter");
     expect(format_bytes(size).size() <= 8, "a size is shown in three digits: " + format_bytes(size));
+    expect(parse_bytes(format_exact_bytes(size)) == size,
+           "what is shown exactly is the same: " + format_exact_bytes(size));
     return verdict::accepted;
 }
 

@@ -111,7 +111,7 @@ TEST_CASE("adapter_spec: an option with a wrong value is refused, and named")
                          std::invalid_argument);
     CHECK_THROWS_WITH_AS((void)adapter_spec::parse("m:?t=10").take_duration("t"),
                          "adapter \"m:?t=10\": option t: \"10\" is not a duration; expected a number with a unit of "
-                         "ns, us, ms or s, such as 10us",
+                         "ns, us, ms, s, min or h, such as 10us",
                          std::invalid_argument);
     for (const char* count : {"", "1.0", "+1", " 1", "1 ", "0x1", "1k", "18446744073709551616"}) {
         CAPTURE(count);
@@ -160,6 +160,10 @@ TEST_CASE("parse_bytes: sizes with units of 1000 and 1024")
              row{"64k", 65536},
              row{"64kB", 64000},
              row{"64KB", 64000},
+             row{"64 KiB", 65536},
+             row{"1.5 GiB", gib + gib / 2},
+             row{"12B", 12},
+             row{"12 b", 12},
              row{"3MiB", 3 * 1024 * 1024},
              row{"3M", 3 * 1024 * 1024},
              row{"3MB", 3'000'000},
@@ -195,8 +199,9 @@ TEST_CASE("parse_bytes: anything else is refused")
                              "+1",
                              " 1",
                              "1 ",
-                             "1 GiB",
-                             "1B",
+                             "1  GiB",
+                             "1 GiB ",
+                             "1. GiB",
                              "1GiBs",
                              "1Gi",
                              "1PiB",
@@ -243,5 +248,42 @@ TEST_CASE("format_bytes: three digits and the unit that makes them readable")
          }) {
         CAPTURE(r.bytes);
         CHECK(format_bytes(r.bytes) == r.text);
+    }
+}
+
+TEST_CASE("parse_duration: numbers with units")
+{
+    CHECK(terrace::parse_duration("7ns") == 7ns);
+    CHECK(terrace::parse_duration("2.5 ms") == 2500us);
+    CHECK(terrace::parse_duration("5 min") == 300s);
+    CHECK(terrace::parse_duration("1.5h") == 90min);
+    for (const char* text : {"", "5", "5 ", " 5s", "5  s", "-5s", "5 d", "0.1ns", "3000000h"}) {
+        CAPTURE(text);
+        CHECK_THROWS_AS((void)terrace::parse_duration(text), std::invalid_argument);
+    }
+    CHECK_THROWS_WITH((void)terrace::parse_duration("soon"),
+                      "\"soon\" is not a duration; expected a number with a unit "
+                      "of ns, us, ms, s, min or h, such as 10us");
+}
+
+TEST_CASE("format_exact_bytes and format_duration: what parses to the same number again")
+{
+    struct size {
+        std::uint64_t bytes;
+        const char* text;
+    };
+    for (const size& s : {size{0, "0 B"}, size{1023, "1023 B"}, size{1536 * 1024, "1536 KiB"}, size{16 * gib, "16 GiB"},
+                          size{5000 * 1024 * gib, "5000 TiB"}, size{gib + 1, "1073741825 B"}}) {
+        CHECK(terrace::format_exact_bytes(s.bytes) == s.text);
+        CHECK(parse_bytes(s.text) == s.bytes);
+    }
+    struct time {
+        std::chrono::nanoseconds duration;
+        const char* text;
+    };
+    for (const time& t : {time{0ns, "0 s"}, time{1ns, "1 ns"}, time{1500ms, "1500 ms"}, time{90s, "90 s"},
+                          time{24h, "86400 s"}, time{1001us, "1001 us"}}) {
+        CHECK(terrace::format_duration(t.duration) == t.text);
+        CHECK(terrace::parse_duration(t.text) == t.duration);
     }
 }

@@ -93,5 +93,7 @@ private:
 
 /// `file:/var/cache/terrace?capacity=20GiB&eviction=s3fifo&direct=on&threads=4`; the README has all options.
 [[nodiscard]] TERRACE_API std::unique_ptr<l2_adapter> make_file_adapter(adapter_spec spec);
+/// The options of such a text; opens nothing.
+[[nodiscard]] TERRACE_API file_options parse_file_options(adapter_spec spec);
 
 } // namespace terrace

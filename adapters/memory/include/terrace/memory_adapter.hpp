@@ -52,5 +52,7 @@ private:
 
 /// `memory:?capacity=1GiB&eviction=s3fifo&latency=50us&bandwidth=2GiB`; bandwidth in bytes per second.
 [[nodiscard]] TERRACE_API std::unique_ptr<l2_adapter> make_memory_adapter(adapter_spec spec);
+/// The options of such a text; opens nothing.
+[[nodiscard]] TERRACE_API memory_options parse_memory_options(adapter_spec spec);
 
 } // namespace terrace

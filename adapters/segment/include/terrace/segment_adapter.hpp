@@ -79,5 +79,7 @@ private:
 /// `segment:/var/cache/terrace?capacity=20GiB&segment=256MiB&sync=none&threads=4&io=auto&register=off`
 /// `segment:/dev/nvme0n1?segment=256MiB&foreign=refuse`
 [[nodiscard]] TERRACE_API std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec);
+/// The options of such a text; opens nothing.
+[[nodiscard]] TERRACE_API segment_options parse_segment_options(adapter_spec spec);
 
 } // namespace terrace

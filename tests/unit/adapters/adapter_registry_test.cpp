@@ -1,13 +1,13 @@
 #include <doctest/doctest.h>
 #include <stdexcept>
 
-#include "adapter_registry.hpp"
+#include <terrace/adapter_registry.hpp>
 
 using namespace terrace;
 
 TEST_CASE("registry: a spec makes the adapter of its type")
 {
-    auto adapter = apps::make_adapter("memory:?capacity=1MiB");
+    auto adapter = make_adapter("memory:?capacity=1MiB");
     REQUIRE(adapter);
     CHECK(adapter->status().capacity_bytes == 1024 * 1024);
 }
@@ -15,7 +15,7 @@ TEST_CASE("registry: a spec makes the adapter of its type")
 TEST_CASE("registry: an unknown type is named, with those that there are")
 {
     CHECK_THROWS_WITH_AS(
-        (void)apps::make_adapter("tape:/dev/st0"),
+        (void)make_adapter("tape:/dev/st0"),
         "adapter \"tape:/dev/st0\": unknown type \"tape\"; expected one of memory, file, segment, fault",
         std::invalid_argument);
 }
@@ -24,7 +24,7 @@ TEST_CASE("registry: what is wrong within a spec is refused with its name")
 {
     auto complaint = [](const char* spec) {
         try {
-            (void)apps::make_adapter(spec);
+            (void)make_adapter(spec);
         } catch (const std::invalid_argument& e) {
             return std::string{e.what()};
         }
@@ -39,16 +39,16 @@ TEST_CASE("registry: what is wrong within a spec is refused with its name")
 
 TEST_CASE("registry: faults wrap whatever stands before them")
 {
-    const auto adapter = apps::make_adapter("fault:memory:?capacity=1MiB;store+load=throw:enospc@0.01/3;load=delay:5ms;"
-                                            "load=corrupt:0.5;all=hang_deaf@0;seed=7");
+    const auto adapter = make_adapter("fault:memory:?capacity=1MiB;store+load=throw:enospc@0.01/3;load=delay:5ms;"
+                                      "load=corrupt:0.5;all=hang_deaf@0;seed=7");
     CHECK(adapter->status().capacity_bytes == 1024 * 1024);
     CHECK(adapter->status().name == "fault:memory:");
-    CHECK(apps::make_adapter("fault:memory:")->status().name == "fault:memory:");
-    CHECK(apps::make_adapter("fault:fault:memory:;load=hang")->status().name == "fault:fault:memory:");
+    CHECK(make_adapter("fault:memory:")->status().name == "fault:memory:");
+    CHECK(make_adapter("fault:fault:memory:;load=hang")->status().name == "fault:fault:memory:");
 
     auto complaint = [](const char* spec) {
         try {
-            (void)apps::make_adapter(spec);
+            (void)make_adapter(spec);
         } catch (const std::invalid_argument& e) {
             return std::string{e.what()};
         }
