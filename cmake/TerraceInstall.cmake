@@ -1,5 +1,5 @@
-# What of the project is installed: libraries as components of the CMake package `terrace` and for pkg-config, and
-# programs.
+# What of the project is installed: libraries as components of the CMake package `terrace` and for pkg-config, programs,
+# man pages and completions.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 

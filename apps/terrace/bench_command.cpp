@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <cctype>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -138,6 +139,14 @@ std::vector<bench::row> run_one(const bench::benchmark& benchmark, const bench::
     return rows;
 }
 
+/// As the sentence that a help text begins with.
+std::string capitalised(std::string_view text)
+{
+    std::string sentence{text};
+    sentence.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(sentence.front())));
+    return sentence;
+}
+
 int run_bench(const arguments& args, const std::vector<bench::benchmark>& chosen)
 {
     auto options = bench_options(args);
@@ -181,22 +190,36 @@ int run_bench(const arguments& args, const std::vector<bench::benchmark>& chosen
 void add_bench(CLI::App& app, command& chosen)
 {
     auto args = std::make_shared<arguments>();
-    auto* parent = app.add_subcommand("bench", "Measure the engine beside what bounds it: memory, disks, threads");
+    auto* parent = app.add_subcommand("bench", "Measure the engine beside what bounds it: memory, disks, threads\n"
+                                               "Each row is measured several times after one to warm up; the table has "
+                                               "medians and spread, and how far they are from the ceiling.");
     parent->require_subcommand(1);
     parent->fallthrough();
+    const std::string where_group = "Where it measures";
+    const std::string what_group = "What it measures";
+    const std::string report_group = "What it writes";
     parent->add_option("--directory", args->directory, "where files on a disk go; none: the current directory")
-        ->type_name("DIR");
+        ->type_name("DIR")
+        ->group(where_group);
     parent->add_option("--tmpfs", args->tmpfs, "where files in memory go; left out if it is not there")
         ->type_name("DIR")
-        ->capture_default_str();
+        ->capture_default_str()
+        ->group(where_group);
     parent->add_option("--trace", args->trace, "what to replay; none: conversations that are made up")
-        ->type_name("FILE");
+        ->type_name("FILE")
+        ->group(what_group);
     parent->add_option("--most", args->most, "resident objects of the scale rows; none: 10^7, or what memory holds")
-        ->type_name("N");
-    parent->add_option("--runs", args->runs, "of each row, after one to warm up; none: 5")->type_name("N");
-    parent->add_option("--json", args->json, "write the rows here as well")->type_name("FILE");
-    parent->add_option("--html", args->html, "write a page with plots and the rows here")->type_name("FILE");
-    parent->add_flag("--quick", args->quick, "a smoke test of a few seconds: the figures mean nothing");
+        ->type_name("N")
+        ->group(what_group);
+    parent->add_option("--runs", args->runs, "of each row, after one to warm up; none: 5")
+        ->type_name("N")
+        ->group(what_group);
+    parent->add_option("--json", args->json, "write the rows here as well")->type_name("FILE")->group(report_group);
+    parent->add_option("--html", args->html, "write a page with plots and the rows here")
+        ->type_name("FILE")
+        ->group(report_group);
+    parent->add_flag("--quick", args->quick, "a smoke test of a few seconds: the figures mean nothing")
+        ->group(what_group);
 
     auto add = [&](const std::string& name, const std::string& help, std::vector<bench::benchmark> which) {
         auto* sub = parent->add_subcommand(name, help);
@@ -204,8 +227,12 @@ void add_bench(CLI::App& app, command& chosen)
         sub->callback([args, which, &chosen] { chosen = [args, which] { return run_bench(*args, which); }; });
     };
     for (const auto& benchmark : bench::benchmarks())
-        add(std::string{benchmark.name}, std::string{benchmark.help}, {benchmark});
-    add("all", "all of them, in less than ten minutes", bench::benchmarks());
+        add(std::string{benchmark.name}, capitalised(benchmark.help), {benchmark});
+    parent->footer("# a look at everything, in some seconds\n"
+                   "terrace bench all --quick\n"
+                   "# the adapters on the disk that /data is on, as a page with plots\n"
+                   "terrace bench adapter --directory /data --html bench.html");
+    add("all", "All of them, in less than ten minutes", bench::benchmarks());
 }
 
 } // namespace terrace::apps

@@ -26,5 +26,10 @@ void add_generate(CLI::App& app, command& chosen);
 void add_inspect(CLI::App& app, command& chosen);
 void add_config(CLI::App& app, command& chosen);
 void add_bench(CLI::App& app, command& chosen);
+void add_completion(CLI::App& app, command& chosen);
+void add_man(CLI::App& app, command& chosen);
+
+/// Adds all of them, and what the program says of itself. `app` outlives what `chosen` gets.
+void add_commands(CLI::App& app, command& chosen);
 
 } // namespace terrace::apps

@@ -34,12 +34,19 @@ int run_inspect(const arguments& args)
 void add_inspect(CLI::App& app, command& chosen)
 {
     auto args = std::make_shared<arguments>();
-    auto* sub = app.add_subcommand("inspect", "Verify what an adapter has stored in a directory or on a device, and "
-                                              "list it. Writes nothing; exits with 1 if anything is damaged");
+    auto* sub =
+        app.add_subcommand("inspect", "Verify what an adapter has stored in a directory or on a device, and list it\n"
+                                      "It reads every byte, writes nothing, and may look at a store in use. The "
+                                      "exit status is 1 if anything is damaged.");
     sub->add_option("path", args->path, "the adapter's directory, one file in it, or its device")
         ->required()
         ->type_name("PATH");
-    sub->add_flag("--list", args->list, "a line for each object, not only for damaged ones: key, size, layout, place");
+    sub->add_flag("--list", args->list, "a line for each object, not only for damaged ones: key, size, layout, place")
+        ->group("What is shown");
+    sub->footer("# is all that is stored as it was?\n"
+                "terrace inspect /var/cache/terrace\n"
+                "# which objects are there?\n"
+                "terrace inspect --list /var/cache/terrace");
     sub->callback([args, &chosen] { chosen = [args] { return run_inspect(*args); }; });
 }
 

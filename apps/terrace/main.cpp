@@ -6,7 +6,6 @@
 #include <string>
 
 #include <terrace/configuration.hpp>
-#include <terrace/version.hpp>
 
 #include "commands.hpp"
 #include "replay/trace.hpp"
@@ -21,26 +20,32 @@ int complain(const std::exception& e, exit_status status)
     return status;
 }
 
+/// "terrace bench", as far as the command line names commands.
+std::string as_typed(const CLI::App& app)
+{
+    const auto named = app.get_subcommands();
+    return app.get_name() + (named.empty() ? "" : ' ' + as_typed(*named.front()));
+}
+
 } // namespace
 
 int main(int argc, char** argv)
 {
-    CLI::App app{"Terrace: a tiered KV-cache storage engine for LLM inference", "terrace"};
-    app.set_version_flag("--version", "terrace " TERRACE_VERSION);
-    app.require_subcommand(1);
+    CLI::App app{"", "terrace"};
     command chosen;
-    add_replay(app, chosen);
-    add_generate(app, chosen);
-    add_inspect(app, chosen);
-    add_config(app, chosen);
-    add_bench(app, chosen);
+    add_commands(app, chosen);
+    if (argc == 1) {
+        fmt::print(stderr, "{}", app.help());
+        return exit_usage;
+    }
     try {
         app.parse(argc, argv);
         return chosen();
     } catch (const CLI::Success& e) { // --help, --version
         return app.exit(e);
     } catch (const CLI::ParseError& e) {
-        return complain(e, exit_usage);
+        fmt::print(stderr, "terrace: {}\n`{} --help` says what there is\n", e.what(), as_typed(app));
+        return exit_usage;
     } catch (const terrace::configuration_error& e) {
         for (const std::string& problem : e.problems())
             fmt::print(stderr, "terrace: {}\n", problem);

@@ -170,15 +170,16 @@ int run_replay(const arguments& args)
 void add_replay(CLI::App& app, command& chosen)
 {
     auto args = std::make_shared<arguments>();
-    auto* sub = app.add_subcommand("replay", "Replay a request trace: prefetch each request's blocks, read the hits, "
-                                             "write the missing ones");
+    auto* sub =
+        app.add_subcommand("replay", "Replay a request trace against the engine, and say what the cache was worth\n"
+                                     "For each request it prefetches the blocks, reads the hits, and writes the "
+                                     "missing ones. Then it reports hits by tier, latencies, throughput, and how "
+                                     "much sooner the first token came. Traces are JSON lines with timestamp, "
+                                     "input_length, output_length and hash_ids.");
     const std::string what_group = "What is replayed";
     const std::string engine_group = "The engine";
     const std::string report_group = "What is checked and reported";
-    sub->add_option("--trace", args->trace, "JSON lines with timestamp, input_length, output_length, hash_ids")
-        ->required()
-        ->type_name("FILE")
-        ->group(what_group);
+    sub->add_option("--trace", args->trace, "the trace")->required()->type_name("FILE")->group(what_group);
     sub->add_option("--requests", args->requests, "replay the first N only")->type_name("N")->group(what_group);
     sub->add_option("--object-bytes", args->object_bytes, "size of one block's object")
         ->type_name("SIZE")
@@ -230,6 +231,12 @@ void add_replay(CLI::App& app, command& chosen)
         ->group(report_group);
     sub->add_option("--json", args->json, "write the outcome here as well")->type_name("FILE")->group(report_group);
     sub->add_flag("--no-progress", args->no_progress, "show no progress bar")->group(report_group);
+    sub->footer("# over 1 GiB of memory and at most 20 GiB of files, every byte verified\n"
+                "terrace replay --trace trace.jsonl --l1 1GiB --verify \\\n"
+                "    --l2 'file:/var/cache/terrace?capacity=20GiB'\n"
+                "# 16 requests at a time, ten times as fast as they came, the outcome as JSON\n"
+                "terrace replay --trace trace.jsonl --l2 memory: --pace 10 --concurrency 16 \\\n"
+                "    --json outcome.json");
     sub->callback([args, &chosen] { chosen = [args] { return run_replay(*args); }; });
 }
 

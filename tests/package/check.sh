@@ -7,7 +7,7 @@
 #     headers    each public header compiles by itself, also by clang if there is one
 #     cmake      a project finds the libraries by find_package(), builds, and runs
 #     pkgconfig  the same with pkg-config
-#     programs   `terrace` runs and says its version
+#     programs   `terrace` runs and says its version; man pages and completions are there
 #
 # CXX names the compiler, BOOST a directory that Boost is installed below, if it is not the system's.
 set -euo pipefail
@@ -79,11 +79,16 @@ check_pkgconfig() {
 }
 
 check_programs() {
+    local file
     "$prefix/bin/terrace" --version
     "$prefix/bin/terrace" generate --conversations 2 --out "$work/trace.jsonl"
     rm -rf "$work/replayed"
     "$prefix/bin/terrace" replay --trace "$work/trace.jsonl" --l1 4MiB --object-bytes 4KiB --l2 "file:$work/replayed" \
         --verify --no-progress >"$work/replay.log" || fail "a replay fails: $work/replay.log"
+    for file in man/man1/terrace.1 man/man1/terrace-replay.1 bash-completion/completions/terrace \
+        zsh/vendor-completions/_terrace fish/vendor_completions.d/terrace.fish; do
+        [ -s "$prefix/share/$file" ] || [ -s "$prefix/share/$file.gz" ] || fail "$prefix/share/$file is missing"
+    done
 }
 
 mkdir -p "$work"
