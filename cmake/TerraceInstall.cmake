@@ -1,5 +1,5 @@
 # What of the project is installed: libraries as components of the CMake package `terrace` and for pkg-config, programs,
-# man pages and completions.
+# man pages and completions. See docs/installing.md.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -165,7 +165,7 @@ function(terrace_install_package)
     ${PROJECT_SOURCE_DIR}/cmake/terraceConfig.cmake.in ${PROJECT_BINARY_DIR}/terraceConfig.cmake
     INSTALL_DESTINATION ${TERRACE_CMAKE_DIR}
     NO_SET_AND_CHECK_MACRO)
-  # Before 1.0 each minor version is an interface of its own.
+  # What a version promises: docs/installing.md.
   if(PROJECT_VERSION_MAJOR EQUAL 0)
     set(compatibility SameMinorVersion)
   else()

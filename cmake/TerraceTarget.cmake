@@ -41,7 +41,7 @@ endfunction()
 # terrace_library(<target>): what is common to those that are shared if BUILD_SHARED_LIBS says so.
 function(terrace_library target)
   terrace_target(${target})
-  # Before 1.0 each minor version is an interface of its own.
+  # Before 1.0 each minor version is an interface of its own: see docs/installing.md.
   set(soversion ${PROJECT_VERSION_MAJOR})
   if(PROJECT_VERSION_MAJOR EQUAL 0)
     set(soversion 0.${PROJECT_VERSION_MINOR})
