@@ -1,5 +1,7 @@
-// A GPU's pages and back: a prompt's KV goes from an engine's pages to L1 and on to L2, leaves L1, and comes back into
-// other pages, window by window as it lands. Without a GPU the same program runs on pages in host memory.
+// Lesson 9: a GPU's pages and back. A prompt's KV goes from an engine's pages to L1 and on to L2, leaves L1, and comes
+// back into other pages, window by window as it lands. Without a GPU the same program runs on pages in host memory.
+//
+// Prints whether there is a GPU, how many chunks came back to its pages, and that every byte is as it was.
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
