@@ -40,13 +40,18 @@ public:
     [[nodiscard]] virtual std::string_view name() const noexcept = 0;
 
     /// keys   the request's
-    /// found  for each adapter, in order of its index, which keys it has locked for this request; all of keys.size()
+    /// found  for each adapter, in order of its index, which keys it has locked for this request and nobody has loaded
+    ///        yet; all of keys.size()
     ///
+    /// Asked again whenever an adapter has answered or a load has ended.
     /// Answers a plan of keys.size() that names, for each key, an adapter that has it, or none.
     [[nodiscard]] virtual load_plan select_load_plan(std::span<const object_key> keys,
                                                      std::span<const bitmap> found) const = 0;
 
+    /// keys  of one load call, which are a part of the request's, in its order
+    ///
     /// Set: the loaded object is retained, left to the eviction policy. Clear: temporary, freed with its last reader.
+    /// Not asked for a warm request (lock_mode::no), whose objects are all retained.
     [[nodiscard]] virtual bitmap select_l1_retentions(std::span<const object_key> keys) const = 0;
 
     /// A policy by its name. Throws std::invalid_argument that lists the names if there is none of this name.
