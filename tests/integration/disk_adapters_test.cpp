@@ -68,13 +68,15 @@ TEST_CASE_TEMPLATE("disk adapters: destroyed without close(), they end what is i
     World w;
     const std::vector<object_key> many = keys_to(1, 50);
     w.put(many, 64 * 1024);
-    // Freed together right after the adapter: the sanitizers see a thread that still uses them.
+    // Freed together right after the adapter: the sanitizers see a thread that still uses them. Loads and stores have
+    // their own: bytes that are stored must not change meanwhile.
     auto buffers = std::make_unique<std::vector<memory>>();
     std::vector<load_item> loads;
     std::vector<store_item> stores;
     for (const object_key& k : many) {
         buffers->emplace_back(64 * 1024);
         loads.emplace_back(k, memory_layout::bytes(64 * 1024), buffers->back().bytes());
+        buffers->emplace_back(64 * 1024);
         stores.emplace_back(k, memory_layout::bytes(64 * 1024), buffers->back().bytes());
     }
     int ended = 0;
