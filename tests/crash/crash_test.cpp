@@ -37,7 +37,13 @@ std::uintmax_t size_of(const fs::path& file)
     return none ? 0 : bytes;
 }
 
-/// Starts a writer, and kills it after a while; every other one is given the time to open its store first.
+bool has_acknowledged(const fs::path& log)
+{
+    return std::ranges::any_of(crash::read_journal(log), [](const auto& key) { return key.second.acknowledged != 0; });
+}
+
+/// Starts a writer, and kills it after a while. The first is given the time to store something, so that there is
+/// something to find; of the others every second one is given the time to open its store.
 void write_and_kill(const std::string& adapter, const fs::path& log, std::uint64_t seed,
                     std::chrono::milliseconds after)
 {
@@ -47,7 +53,12 @@ void write_and_kill(const std::string& adapter, const fs::path& log, std::uint64
     const std::uintmax_t before = size_of(log);
     pid_t child = 0;
     REQUIRE(::posix_spawn(&child, text[0].c_str(), nullptr, nullptr, arguments.data(), environ) == 0);
-    for (int i = 0; seed % 2 == 0 && i < 10'000 && size_of(log) == before; ++i)
+    const auto is_ready = [&] {
+        if (seed == 1)
+            return has_acknowledged(log);
+        return seed % 2 != 0 || size_of(log) != before;
+    };
+    for (int i = 0; i < 60'000 && !is_ready(); ++i)
         std::this_thread::sleep_for(std::chrono::milliseconds{1});
     std::this_thread::sleep_for(after); // the moment is the test's input, not something it waits for
     REQUIRE(::kill(child, SIGKILL) == 0);
