@@ -48,7 +48,12 @@ prefetch_chain::prefetch_chain(flow_context& context, room_queue& room, std::fun
 
 asio::awaitable<prefetch_result> prefetch_chain::prefetch(prefetch_request request, observer* seen_by)
 {
-    auto run = begin(std::move(request));
+    arrival came = receive(request);
+    if (seen_by == nullptr && came.pins.present().all()) { // as most do in a busy server: nothing is allocated for it
+        const bitmap resident = came.pins.present();
+        co_return answer({request.groups(), request.trim()}, request.lock(), came.at, std::move(came.pins), resident);
+    }
+    auto run = begin(std::move(request), std::move(came));
     if (seen_by == nullptr) {
         co_await drive(*run, goal::loaded, nullptr);
         co_return finish(*run);
@@ -64,7 +69,8 @@ asio::awaitable<prefetch_result> prefetch_chain::prefetch(prefetch_request reque
 
 asio::awaitable<std::unique_ptr<prefetch_run>> prefetch_chain::look_up(prefetch_request request)
 {
-    auto run = begin(std::move(request));
+    arrival came = receive(request);
+    auto run = begin(std::move(request), std::move(came));
     co_await drive(*run, goal::found, nullptr);
     co_return run;
 }
@@ -76,15 +82,29 @@ asio::awaitable<prefetch_result> prefetch_chain::load(std::unique_ptr<prefetch_r
     co_return finish(*run);
 }
 
-std::unique_ptr<prefetch_run> prefetch_chain::begin(prefetch_request request)
+prefetch_chain::arrival prefetch_chain::receive(const prefetch_request& request)
 {
     context_.throw_if_stopping();
-    auto run = std::make_unique<prefetch_run>(std::move(request), context_.clock->now());
+    arrival came{context_.clock->now(), {}};
+    const std::uint32_t readers = request.lock() == lock_mode::yes ? request.readers() : 1;
+    if (request.groups().size() == 1) {
+        const key_group& all = request.groups().front();
+        const layout_run layout{all.keys().size(), all.layout()};
+        came.pins = context_.l1->pin(all.keys(), {&layout, 1}, readers);
+    } else {
+        const request_keys flat{request.groups(), request.trim()};
+        came.pins = context_.l1->pin(flat.keys, flat.layouts, readers);
+    }
     ++context_.counters.requests;
-    context_.counters.keys += run->size();
+    context_.counters.keys += came.pins.present().size();
+    return came;
+}
+
+std::unique_ptr<prefetch_run> prefetch_chain::begin(prefetch_request request, arrival came)
+{
+    auto run = std::make_unique<prefetch_run>(std::move(request), came.at);
     // L1 first, then what is on its way there; L2 is asked only for the rest.
-    const std::uint32_t readers = run->lock == lock_mode::yes ? run->readers : 1;
-    run->pins = context_.l1->pin(run->keys(), run->what->layouts, readers);
+    run->pins = std::move(came.pins);
     run->resident = run->pins.present();
     if (!run->resident.all())
         join_loads(*run, ~run->resident);
@@ -228,24 +248,30 @@ asio::awaitable<void> prefetch_chain::drive(prefetch_run& run, goal until, obser
 prefetch_result prefetch_chain::finish(prefetch_run& run)
 {
     run.claims.give_up(load_claims::if_unclaimed::stop); // what is loading for nothing, past the prefix
-    run.usable = run.trimmed(run.pins.present());
-    run.pins.keep_only(run.usable);
-    prefetch_result result;
-    result.prefix_hits = run.what->shape.hits(run.usable);
-    result.l1_hits = (run.usable & run.resident).count();
-    result.l2_hits = (run.usable - run.resident).count();
+    prefetch_result result = answer(run.what->shape, run.lock, run.started, std::move(run.pins), run.resident);
     result.timed_out = run.timed_out;
-    result.found = std::move(run.usable);
-    if (run.lock == lock_mode::yes)
-        result.lease = std::move(run.pins).into_lease();
+    if (result.timed_out)
+        ++context_.counters.timed_out;
+    return result;
+}
+
+prefetch_result prefetch_chain::answer(const request_shape& shape, lock_mode lock, clock::time_point came, l1_pins pins,
+                                       const bitmap& resident)
+{
+    prefetch_result result;
+    result.found = shape.usable(pins.present()); // a window needs its last chunks only
+    pins.keep_only(result.found);
+    result.prefix_hits = shape.hits(result.found);
+    result.l1_hits = (result.found & resident).count();
+    result.l2_hits = (result.found - resident).count();
+    if (lock == lock_mode::yes)
+        result.lease = std::move(pins).into_lease();
     else
-        run.pins = {};
-    result.latency = context_.clock->now() - run.started;
+        pins = {};
+    result.latency = context_.clock->now() - came;
     context_.prefetch_latency.record(result.latency);
     context_.counters.l1_hit_keys += result.l1_hits;
     context_.counters.l2_hit_keys += result.l2_hits;
-    if (result.timed_out)
-        ++context_.counters.timed_out;
     return result;
 }
 

@@ -53,9 +53,18 @@ private:
     class lookup_round;
     enum class goal { found, loaded };
 
-    [[nodiscard]] std::unique_ptr<prefetch_run> begin(prefetch_request request);
+    /// A request that has just come, and what L1 has of it.
+    struct arrival {
+        clock::time_point at;
+        l1_pins pins;
+    };
+    [[nodiscard]] arrival receive(const prefetch_request& request);
+    [[nodiscard]] std::unique_ptr<prefetch_run> begin(prefetch_request request, arrival came);
     asio::awaitable<void> drive(prefetch_run& run, goal until, observer* seen_by);
     [[nodiscard]] prefetch_result finish(prefetch_run& run);
+    /// What a request gets of what is pinned for it: `shape` says which, `resident` what was there when it came.
+    [[nodiscard]] prefetch_result answer(const request_shape& shape, lock_mode lock, clock::time_point came,
+                                         l1_pins pins, const bitmap& resident);
 
     asio::awaitable<void> look_up_in(std::shared_ptr<adapter_slot> slot, breaker::permit permit, key_list keys,
                                      bitmap missing, std::shared_ptr<lookups> place, std::size_t call,
