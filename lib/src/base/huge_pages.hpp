@@ -7,26 +7,32 @@ namespace terrace {
 
 inline constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
 
-/// Asks the kernel for huge pages under what is about to be used for the first time: each lookup in a large table costs
-/// a walk through page tables besides its cache misses, which is shorter then. A hint: what it cannot do it leaves.
-void advise_huge_pages(void* memory, std::size_t bytes) noexcept;
-
-/// One huge page, if the kernel has one, or as many small ones.
-class huge_chunk {
+/// Zeros from the kernel: they cost nothing before they are used, and go back to it at the end. From one huge page on
+/// they are in huge pages, where the kernel has any: each access to a large table costs a walk through page tables
+/// besides its cache miss, which is shorter then.
+class zeroed_pages {
 public:
-    huge_chunk(); ///< throws std::bad_alloc
-    ~huge_chunk();
-    huge_chunk(huge_chunk&& from) noexcept : data_{std::exchange(from.data_, nullptr)} {}
-    huge_chunk& operator=(huge_chunk from) noexcept
+    zeroed_pages() noexcept = default;        ///< none
+    explicit zeroed_pages(std::size_t bytes); ///< throws std::bad_alloc
+    ~zeroed_pages();
+    zeroed_pages(zeroed_pages&& from) noexcept { swap(from); }
+    zeroed_pages& operator=(zeroed_pages from) noexcept
     {
-        std::swap(data_, from.data_);
+        swap(from);
         return *this;
     }
+    void swap(zeroed_pages& other) noexcept
+    {
+        std::swap(data_, other.data_);
+        std::swap(bytes_, other.bytes_);
+    }
 
-    [[nodiscard]] void* data() const noexcept { return data_; } ///< huge_page_bytes of zeros, on a multiple of as many
+    /// On a multiple of a page's size, or from one huge page on of that one's; null: none.
+    [[nodiscard]] void* data() const noexcept { return data_; }
 
 private:
-    void* data_;
+    void* data_ = nullptr;
+    std::size_t bytes_ = 0;
 };
 
 } // namespace terrace

@@ -65,7 +65,7 @@ private:
             fresh_ = reinterpret_cast<cell*>(small_.back()->data());
             fresh_end_ = fresh_ + ChunkObjects;
         } else {
-            large_.emplace_back();
+            large_.emplace_back(huge_page_bytes);
             fresh_ = static_cast<cell*>(large_.back().data());
             fresh_end_ = fresh_ + huge_page_bytes / sizeof(cell);
         }
@@ -77,7 +77,7 @@ private:
     };
 
     std::vector<std::unique_ptr<small_chunk>> small_;
-    std::vector<huge_chunk> large_;
+    std::vector<zeroed_pages> large_;
     cell* free_ = nullptr;  // used and given back
     cell* fresh_ = nullptr; // never used, in the last chunk
     cell* fresh_end_ = nullptr;

@@ -96,6 +96,7 @@ l1_error l1_cache::stage(slot& s, const memory_layout& layout, bool temporary)
         return l1_error::out_of_memory;
     }
     try {
+        index_.reserve(counts_.staged_objects + 1);
         s.entry = &entries_.make();
     } catch (...) {
         allocator_.free(*memory);
@@ -117,7 +118,8 @@ l1_error l1_cache::stage(slot& s, const memory_layout& layout, bool temporary)
 void l1_cache::publish(l1_entry& entry)
 {
     policy_->admit(entry);
-    index_.insert(entry);
+    index_.insert(entry); // stage() has made room for it
+    entry.resident = true;
     --counts_.staged_objects;
     counts_.staged_bytes -= room_of(entry);
     ++counts_.resident_objects;
@@ -127,6 +129,7 @@ void l1_cache::hide(l1_entry& entry) noexcept
 {
     policy_->forget(entry);
     index_.erase(entry);
+    entry.resident = false;
     --counts_.resident_objects;
     if (entry.pinned)
         drop_pin(entry); // and frees it, if that was the last lock
@@ -161,7 +164,7 @@ void l1_cache::free(l1_entry& entry) noexcept
 
 void l1_cache::unstage(l1_entry& entry) noexcept
 {
-    TERRACE_ASSERT(!entry.index_hook.is_linked()); // what readers can see is never taken back
+    TERRACE_ASSERT(!entry.resident); // what readers can see is never taken back
     --counts_.staged_objects;
     counts_.staged_bytes -= room_of(entry);
     free(entry);
@@ -176,7 +179,7 @@ void l1_cache::discard(l1_entry& entry) noexcept
 void l1_cache::lock(l1_entry& entry, std::uint32_t readers) noexcept
 {
     if (entry.readers == 0) {
-        if (entry.index_hook.is_linked())
+        if (entry.resident)
             policy_->acquire(entry);
         ++counts_.locked_objects;
         counts_.locked_bytes += room_of(entry);
@@ -194,7 +197,7 @@ void l1_cache::unlock(l1_entry& entry, std::uint32_t readers)
         return;
     --counts_.locked_objects;
     counts_.locked_bytes -= room_of(entry);
-    if (!entry.index_hook.is_linked())
+    if (!entry.resident)
         free(entry); // hidden meanwhile
     else if (entry.temporary)
         hide(entry);
@@ -752,7 +755,7 @@ void l1_cache::erase_held(const read_lease& held, const bitmap& which)
     std::scoped_lock guard{mutex_};
     which.for_each_set([&](std::size_t i) {
         l1_entry* entry = held.held_.at(i);
-        if (entry->index_hook.is_linked() && !entry->pinned) // else it was erased or replaced, or is to stay
+        if (entry->resident && !entry->pinned) // else it was erased or replaced, or is to stay
             hide(*entry);
     });
 }

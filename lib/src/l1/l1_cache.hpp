@@ -52,13 +52,14 @@ enum class unstored_as : std::uint8_t { none, written_new, written_over };
 struct l1_entry : evictable {
     bool temporary : 1 = false;               // freed with its last reader
     bool pinned : 1 = false;                  // one of the locks is protect()'s
+    bool resident : 1 = false;                // in the index
     unstored_as unstored = unstored_as::none; // what becomes of it once somebody wants it
     std::uint32_t readers = 0;                // locks
-    key_table_hook<l1_entry> index_hook;      // linked: resident
     memory_block* memory = nullptr;
     layout_record* layout = nullptr;
 };
-static_assert(sizeof(l1_entry) + sizeof(memory_block) <= 144); // with its buckets, 160 bytes for each object at most
+static_assert(sizeof(l1_entry) + sizeof(memory_block) <=
+              136); // with its share of the index, 160 bytes for each object at most
 
 /// So many locks of one object.
 struct l1_hold {
@@ -338,7 +339,7 @@ private:
     allocator allocator_;
     slab<l1_entry> entries_;
     std::unordered_map<std::uint64_t, layout_record> layouts_; // by fingerprint
-    key_table<l1_entry, &l1_entry::index_hook> index_;         // of what is resident
+    key_table<l1_entry> index_;                                // of what is resident
     std::unique_ptr<eviction_policy> policy_;
     std::vector<std::vector<l1_entry*>> spare_held_; // so that a lease on a hit allocates nothing
     l1_status counts_;                               // all but what the allocator knows

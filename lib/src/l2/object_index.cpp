@@ -18,7 +18,6 @@ namespace {
 struct entry : evictable {
     explicit entry(const object_key& k) { key = k; }
 
-    key_table_hook<entry> index_hook;
     std::shared_ptr<const void> content; // the adapter's
     std::uint64_t locks = 0;
     std::uint64_t sequence = 0;
@@ -59,11 +58,11 @@ struct object_index::state {
     std::uint64_t last_sequence = 0;
 
     slab<entry> entries;
-    key_table<entry, &entry::index_hook> index; // of all entries: each has an object or a lock
-    aside_list locked;                          // with locks, stored or not
-    aside_list chosen;                          // stored, and named by next_victims(): the first goes first
-    sequence_set stored;                        // all that have an object, oldest entry first
-    std::unique_ptr<eviction_policy> policy;    // knows all that is stored, except what is chosen
+    key_table<entry> index;                  // of all entries: each has an object or a lock
+    aside_list locked;                       // with locks, stored or not
+    aside_list chosen;                       // stored, and named by next_victims(): the first goes first
+    sequence_set stored;                     // all that have an object, oldest entry first
+    std::unique_ptr<eviction_policy> policy; // knows all that is stored, except what is chosen
 
     state() = default;
     state(const state&) = delete;
@@ -85,6 +84,7 @@ struct object_index::state {
     }
     [[nodiscard]] entry& make(const object_key& key)
     {
+        index.reserve(1);
         entry& e = entries.make(key);
         index.insert(e);
         return e;
