@@ -189,10 +189,15 @@ void engine::throw_if_closed() const
         throw boost::system::system_error{errc::closed};
 }
 
-asio::awaitable<prefetch_result> engine::prefetch(prefetch_request request)
+asio::awaitable<prefetch_result> engine::prefetch(std::shared_ptr<engine> self, prefetch_request request)
 {
-    check(request);
-    co_return co_await chain.prefetch(std::move(request));
+    self->check(request);
+    self->throw_if_closed();
+    prefetch_chain::arrival came = self->chain.receive(request);
+    if (auto answer = self->chain.answer_from_l1(request, came))
+        co_return std::move(*answer);
+    auto chain = self->chain.prefetch(std::move(request), std::move(came));
+    co_return co_await cross(self, std::move(chain));
 }
 
 asio::awaitable<lookup_ticket> engine::lookup(prefetch_request request)

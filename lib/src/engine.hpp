@@ -38,7 +38,8 @@ public:
         co_return co_await asio::co_spawn(self->context.executor, std::move(work), asio::use_awaitable);
     }
 
-    asio::awaitable<prefetch_result> prefetch(prefetch_request request);
+    /// On the caller's executor. What L1 has is answered there; the rest crosses over.
+    static asio::awaitable<prefetch_result> prefetch(std::shared_ptr<engine> self, prefetch_request request);
     asio::awaitable<lookup_ticket> lookup(prefetch_request request);
     asio::awaitable<write_lease> reserve_write_when_free(std::vector<object_key> keys, memory_layout layout,
                                                          clock::time_point deadline, write_mode mode);

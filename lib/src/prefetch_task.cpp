@@ -41,7 +41,8 @@ asio::awaitable<void> prefetch_task::run(std::shared_ptr<engine> owner, prefetch
     std::exception_ptr error;
     prefetch_result result;
     try {
-        result = co_await owner->chain.prefetch(std::move(request), this);
+        prefetch_chain::arrival came = owner->chain.receive(request);
+        result = co_await owner->chain.prefetch(std::move(request), std::move(came), this);
     } catch (...) {
         error = std::current_exception();
     }

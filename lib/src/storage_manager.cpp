@@ -127,7 +127,7 @@ l1_memory storage_manager::l1_memory() const
 
 asio::awaitable<prefetch_result> storage_manager::prefetch(prefetch_request request)
 {
-    return engine::cross(engine_, engine_->prefetch(std::move(request)));
+    return engine::prefetch(engine_, std::move(request));
 }
 
 void storage_manager::start_prefetch(prefetch_request request, handler<prefetch_result> done)

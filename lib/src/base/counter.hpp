@@ -5,7 +5,7 @@
 
 namespace terrace {
 
-/// A number that one thread changes and any thread reads.
+/// A number that any thread changes and reads.
 class counter {
 public:
     counter& operator+=(std::uint64_t n) noexcept

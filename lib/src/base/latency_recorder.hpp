@@ -10,7 +10,7 @@
 
 namespace terrace {
 
-/// Counts how long things take. One thread records, any reads.
+/// Counts how long things take. Any thread.
 class latency_recorder {
 public:
     void record(nanoseconds took) noexcept

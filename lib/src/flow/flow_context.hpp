@@ -77,8 +77,8 @@ public:
     const std::shared_ptr<l1_cache> l1;          // any thread
     event_log log;                               // any thread
     adapter_set adapters;                        // any thread
-    flow_counters counters;                      // any thread for reading
-    latency_recorder prefetch_latency;           // any thread for reading
+    flow_counters counters;                      // any thread
+    latency_recorder prefetch_latency;           // any thread
     std::mt19937_64 random;
     std::weak_ptr<void> owner; // set once
 

@@ -46,13 +46,33 @@ prefetch_chain::prefetch_chain(flow_context& context, room_queue& room, std::fun
 
 // ---- the chain -------------------------------------------------------------------------------------------------
 
-asio::awaitable<prefetch_result> prefetch_chain::prefetch(prefetch_request request, observer* seen_by)
+prefetch_chain::arrival prefetch_chain::receive(const prefetch_request& request)
 {
-    arrival came = receive(request);
-    if (seen_by == nullptr && came.pins.present().all()) { // as most do in a busy server: nothing is allocated for it
-        const bitmap resident = came.pins.present();
-        co_return answer({request.groups(), request.trim()}, request.lock(), came.at, std::move(came.pins), resident);
+    arrival came{context_.clock->now(), {}};
+    const std::uint32_t readers = request.lock() == lock_mode::yes ? request.readers() : 1;
+    if (request.groups().size() == 1) {
+        const key_group& all = request.groups().front();
+        const layout_run layout{all.keys().size(), all.layout()};
+        came.pins = context_.l1->pin(all.keys(), {&layout, 1}, readers);
+    } else {
+        const request_keys flat{request.groups(), request.trim()};
+        came.pins = context_.l1->pin(flat.keys, flat.layouts, readers);
     }
+    ++context_.counters.requests;
+    context_.counters.keys += came.pins.present().size();
+    return came;
+}
+
+std::optional<prefetch_result> prefetch_chain::answer_from_l1(const prefetch_request& request, arrival& came)
+{
+    if (!came.pins.present().all())
+        return {};
+    const bitmap resident = came.pins.present();
+    return answer({request.groups(), request.trim()}, request.lock(), came.at, std::move(came.pins), resident);
+}
+
+asio::awaitable<prefetch_result> prefetch_chain::prefetch(prefetch_request request, arrival came, observer* seen_by)
+{
     auto run = begin(std::move(request), std::move(came));
     if (seen_by == nullptr) {
         co_await drive(*run, goal::loaded, nullptr);
@@ -82,26 +102,9 @@ asio::awaitable<prefetch_result> prefetch_chain::load(std::unique_ptr<prefetch_r
     co_return finish(*run);
 }
 
-prefetch_chain::arrival prefetch_chain::receive(const prefetch_request& request)
-{
-    context_.throw_if_stopping();
-    arrival came{context_.clock->now(), {}};
-    const std::uint32_t readers = request.lock() == lock_mode::yes ? request.readers() : 1;
-    if (request.groups().size() == 1) {
-        const key_group& all = request.groups().front();
-        const layout_run layout{all.keys().size(), all.layout()};
-        came.pins = context_.l1->pin(all.keys(), {&layout, 1}, readers);
-    } else {
-        const request_keys flat{request.groups(), request.trim()};
-        came.pins = context_.l1->pin(flat.keys, flat.layouts, readers);
-    }
-    ++context_.counters.requests;
-    context_.counters.keys += came.pins.present().size();
-    return came;
-}
-
 std::unique_ptr<prefetch_run> prefetch_chain::begin(prefetch_request request, arrival came)
 {
+    context_.throw_if_stopping();
     auto run = std::make_unique<prefetch_run>(std::move(request), came.at);
     // L1 first, then what is on its way there; L2 is asked only for the rest.
     run->pins = std::move(came.pins);

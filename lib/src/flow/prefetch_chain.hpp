@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <terrace/prefetch.hpp>
@@ -22,7 +23,7 @@ namespace terrace {
 /// Cancelled  operation_aborted, with every lock given back; I/O that has started and that nobody else waits for is
 ///            asked to stop, and keeps its buffers until it has
 /// Errors     errc::closed when the engine stops
-/// Threads    the engine's executor
+/// Threads    the engine's executor, but for what says otherwise
 class prefetch_chain {
 public:
     prefetch_chain(flow_context& context, room_queue& room, std::function<bool()> stores_hold_memory,
@@ -38,8 +39,18 @@ public:
         virtual void ended() = 0;
     };
 
-    /// The whole chain; lookup and load overlap where adapters differ in speed. The request has been checked.
-    asio::awaitable<prefetch_result> prefetch(prefetch_request request, observer* seen_by = nullptr);
+    /// A request that has just come, and what L1 has of it.
+    struct arrival {
+        clock::time_point at;
+        l1_pins pins;
+    };
+    /// The first step of each request, which has been checked. Any thread.
+    [[nodiscard]] arrival receive(const prefetch_request& request);
+    /// All that it wants, if L1 has it: nothing is allocated for it, and nothing waited for. Else nothing. Any thread.
+    [[nodiscard]] std::optional<prefetch_result> answer_from_l1(const prefetch_request& request, arrival& came);
+
+    /// The whole chain; lookup and load overlap where adapters differ in speed.
+    asio::awaitable<prefetch_result> prefetch(prefetch_request request, arrival came, observer* seen_by = nullptr);
 
     /// The first half: nothing is moved.
     asio::awaitable<std::unique_ptr<prefetch_run>> look_up(prefetch_request request);
@@ -53,16 +64,11 @@ private:
     class lookup_round;
     enum class goal { found, loaded };
 
-    /// A request that has just come, and what L1 has of it.
-    struct arrival {
-        clock::time_point at;
-        l1_pins pins;
-    };
-    [[nodiscard]] arrival receive(const prefetch_request& request);
     [[nodiscard]] std::unique_ptr<prefetch_run> begin(prefetch_request request, arrival came);
     asio::awaitable<void> drive(prefetch_run& run, goal until, observer* seen_by);
     [[nodiscard]] prefetch_result finish(prefetch_run& run);
-    /// What a request gets of what is pinned for it: `shape` says which, `resident` what was there when it came.
+    /// What a request gets of what is pinned for it: `shape` says which, `resident` what was there when it came. Any
+    /// thread.
     [[nodiscard]] prefetch_result answer(const request_shape& shape, lock_mode lock, clock::time_point came,
                                          l1_pins pins, const bitmap& resident);
 

@@ -585,7 +585,7 @@ l1_cache::wanted_objects l1_cache::pin_resident(l1_pins& pins, std::span<const o
     const auto pin_one = [&](std::size_t i, l1_entry* entry) {
         while (i >= run->end)
             ++run;
-        if (pins.at_[i] != nullptr || entry == nullptr || entry->layout->layout != run->layout)
+        if (closed_ || pins.at_[i] != nullptr || entry == nullptr || entry->layout->layout != run->layout)
             return true;
         lock(*entry, pins.readers_);
         policy_->touch(*entry);

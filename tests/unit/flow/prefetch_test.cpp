@@ -27,6 +27,36 @@ TEST_CASE("prefetch: brings what L2 has into L1 and locks it for the caller")
     w.close();
 }
 
+TEST_CASE("prefetch: what is all in L1 does not wait for the engine's executor")
+{
+    world w;
+    w.write("a b");
+    w.put("c");
+    asio::io_context elsewhere{1};
+    w.caller = elsewhere.get_executor();
+    auto in_l1 = w.launch(w.prefetch("a b"));
+    auto in_l2 = w.launch(w.prefetch("a b c"));
+    elsewhere.poll(); // the engine's does not run
+    REQUIRE(in_l1.done());
+    CHECK(words(in_l1.take().lease) == "a b");
+    CHECK_FALSE(in_l2.done());
+    w.settle();
+    CHECK_FALSE(in_l2.done()); // it is resumed on its own executor
+    elsewhere.poll();
+    CHECK(words(in_l2.take().lease) == "a b c");
+
+    SUBCASE("nor is it given away once the engine is closed")
+    {
+        w.caller = w.io.get_executor();
+        w.close();
+        w.caller = elsewhere.get_executor();
+        auto late = w.launch(w.prefetch("a b"));
+        elsewhere.restart();
+        elsewhere.poll();
+        CHECK(late.failed());
+    }
+}
+
 TEST_CASE("prefetch: an object after a gap is worth nothing")
 {
     world w;
