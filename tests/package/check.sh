@@ -62,7 +62,7 @@ check_cmake() {
 
 check_pkgconfig() {
     local flags libraries modules=(terrace_adapter_memory terrace_adapter_file terrace_adapter_segment
-        terrace_adapter_fault terrace_cuda)
+        terrace_adapter_fault terrace_adapters terrace_cuda terrace_configuration terrace_metrics)
     PKG_CONFIG_PATH=$(find "$prefix" -name terrace.pc -printf '%h')
     export PKG_CONFIG_PATH
     [ -n "$PKG_CONFIG_PATH" ] || fail "there is no terrace.pc below $prefix"

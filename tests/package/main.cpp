@@ -13,11 +13,14 @@
 #include <string>
 #include <vector>
 
+#include <terrace/adapter_registry.hpp>
+#include <terrace/configuration.hpp>
 #include <terrace/cuda/device.hpp>
 #include <terrace/fault_adapter.hpp>
 #include <terrace/file_adapter.hpp>
 #include <terrace/file_inspection.hpp>
 #include <terrace/memory_adapter.hpp>
+#include <terrace/metrics.hpp>
 #include <terrace/segment_adapter.hpp>
 #include <terrace/segment_inspection.hpp>
 #include <terrace/terrace.hpp>
@@ -54,11 +57,16 @@ asio::awaitable<void> round_trip(terrace::storage_manager& manager)
     co_await manager.close();
 }
 
-void run(std::unique_ptr<terrace::l2_adapter> adapter)
+terrace::config small_config()
 {
-    asio::io_context context;
     terrace::config config;
     config.l1.capacity_bytes = 1 << 20;
+    return config;
+}
+
+void run(std::unique_ptr<terrace::l2_adapter> adapter, const terrace::config& config = small_config())
+{
+    asio::io_context context;
     terrace::storage_manager manager{context.get_executor(), config};
     manager.add_adapter(std::move(adapter));
     std::exception_ptr failure;
@@ -69,6 +77,30 @@ void run(std::unique_ptr<terrace::l2_adapter> adapter)
     if (failure)
         std::rethrow_exception(failure);
     expect(called, "the neighbour's timer went off");
+    const std::string page = terrace::prometheus_text(manager.status(), {{"model", "some-model"}});
+    expect(page.find("terrace_prefetch_requests_total{model=\"some-model\"} 1") != std::string::npos,
+           "the metrics have the prefetch:\n" + page);
+}
+
+/// The adapters and the settings of a configuration file.
+void run_configured(const std::filesystem::path& directory)
+{
+    terrace::configuration_sources sources;
+    sources.file = {"terrace.toml", "[l1]\ncapacity = \"1MiB\"\n\n[[adapters]]\nspec = \"memory:\"\n\n"
+                                    "[[adapters]]\nspec = \"file:" +
+                                        (directory / "configured").string() + "\"\n"};
+    sources.check_adapter = &terrace::check_adapter;
+    const terrace::configuration configuration = terrace::read_configuration(sources);
+    expect(configuration.adapters.size() == 2, "there are two adapters");
+    for (const terrace::configured_adapter& adapter : configuration.adapters)
+        run(terrace::make_adapter(adapter.spec), configuration.engine);
+    try {
+        sources.file->text += "spec = 7\n";
+        (void)terrace::read_configuration(sources);
+        expect(false, "a bad file throws");
+    } catch (const terrace::configuration_error& e) {
+        expect(!e.problems().empty(), "the error says what is wrong");
+    }
 }
 
 /// What is thrown in a library and caught here, and what is compared by address.
@@ -100,6 +132,7 @@ try {
         terrace::adapter_spec::parse("segment:" + (directory / "segments").string() + "?capacity=16MiB")));
     run(terrace::make_fault_adapter(std::make_unique<terrace::memory_adapter>(),
                                     std::make_shared<terrace::fault_control>()));
+    run_configured(directory);
     expect(terrace::is_file_store(directory / "objects"), "the file adapter's directory is recognised");
     expect(terrace::is_segment_store(directory / "segments"), "the segment adapter's directory is recognised");
     std::puts("terrace " TERRACE_VERSION " is installed and works");
