@@ -247,6 +247,7 @@ private:
     friend class l1_pins;
     friend class key_ledger;
     using slot = write_lease::slot;
+    static constexpr std::size_t fetched_ahead = 8; // objects, into the processor's cache
 
     template <class BytesNeeded, class Stage>
     [[nodiscard]] std::optional<write_lease> reserve(std::span<const object_key> keys, write_mode mode,
