@@ -89,7 +89,7 @@ workload make_load(const bench_options& options, const place& where, std::size_t
         std::vector<double> waits;
         waits.reserve(passes);
         const stopwatch watch;
-        state->bed.run(prefetch_on_executor(state->bed.engine(), state->queue, objects, waits));
+        state->bed.run(prefetch_on_executor(state->bed.engine(), state->queue, {objects}, waits));
         const auto cpu = watch.cpu() / gib;
         std::vector<reading> readings(n);
         readings.back().value = cpu;

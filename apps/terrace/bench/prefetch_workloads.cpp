@@ -18,24 +18,28 @@ namespace {
 constexpr std::size_t object_bytes = 4096;
 constexpr std::size_t sets = 16; // that the requests go round in
 
-/// An engine over a memory adapter that has all keys, or none of them.
+enum class where : std::uint8_t { l1, l2, nowhere };
+
+/// An engine over a memory adapter, one of which has all keys, or neither.
 struct prefetch_state {
-    prefetch_state(std::size_t keys_per_request, bool hit, loop how)
+    prefetch_state(std::size_t keys_per_request, where at, loop how)
         : keys{fresh_keys(sets * keys_per_request)},
           queue{keys, keys_per_request, memory_layout::bytes(object_bytes)},
-          hits{hit ? keys_per_request : 0},
+          hits{at == where::nowhere ? 0 : keys_per_request, at == where::l1},
           copies{sets * keys_per_request, keys_per_request, object_bytes},
           bed{quiet_config(std::uint64_t{128} << 20, object_bytes), how}
     {
         auto adapter = std::make_unique<memory_adapter>();
-        if (hit)
+        if (at == where::l2)
             bed.store_directly(*adapter, keys, object_bytes);
+        if (at == where::l1)
+            bed.engine().reserve_write(keys, memory_layout::bytes(object_bytes)).commit();
         bed.engine().add_adapter(std::move(adapter));
     }
 
     std::vector<object_key> keys;
     request_queue queue;
-    std::size_t hits;
+    expected_hits hits;
     copy_ceiling copies;
     engine_bed bed;
 };
@@ -45,7 +49,7 @@ std::vector<double> copy_times(prefetch_state& state, std::size_t requests)
 {
     std::vector<double> times;
     for (std::size_t i = 0; i < requests; ++i)
-        times.push_back(state.copies.copy(state.hits) * 1e6);
+        times.push_back(state.copies.copy(state.hits.keys) * 1e6);
     return times;
 }
 
@@ -90,23 +94,24 @@ std::size_t requests_of(const bench_options& options, std::size_t n)
     return options.amount<std::size_t>(n >= 256 ? 500 : 2'000, 10);
 }
 
-std::vector<row> latency_rows(bool hit, std::size_t n, std::string_view from, std::string_view ceiling)
+std::vector<row> latency_rows(where at, std::size_t n, std::string_view from, std::string_view ceiling)
 {
-    std::vector<row> rows{latency_row(hit ? "hit p50" : "miss p50", n, from, ceiling),
-                          latency_row(hit ? "hit p99" : "miss p99", n, from, ceiling)};
+    constexpr std::array<std::string_view, 3> names{"L1 hit", "hit", "miss"};
+    const std::string name{names.at(static_cast<std::size_t>(at))};
+    std::vector<row> rows{latency_row(name + " p50", n, from, ceiling), latency_row(name + " p99", n, from, ceiling)};
     rows[0].cpu_unit = "us/request";
     return rows;
 }
 
-workload on_executor(const bench_options& options, bool hit, std::size_t n)
+workload on_executor(const bench_options& options, where at, std::size_t n)
 {
-    auto state = std::make_shared<prefetch_state>(n, hit, loop::caller);
+    auto state = std::make_shared<prefetch_state>(n, at, loop::caller);
     const auto requests = requests_of(options, n);
     workload w;
-    w.rows = latency_rows(hit, n, "executor", hit ? "memcpy" : "");
-    if (hit)
+    w.rows = latency_rows(at, n, "executor", at == where::l2 ? "memcpy" : "");
+    if (at == where::l2)
         w.rows[0].targets = hit_targets(n);
-    else if (n == 64)
+    else if (at == where::nowhere && n == 64)
         w.rows[0].targets = {target::at_most(4)};
     w.prepare = [=] { state->queue.refill(requests); };
     w.run = [=] {
@@ -116,7 +121,7 @@ workload on_executor(const bench_options& options, bool hit, std::size_t n)
         state->bed.run(prefetch_on_executor(state->bed.engine(), state->queue, state->hits, waits));
         return percentiles(std::move(waits), watch.cpu() * 1e6 / static_cast<double>(requests));
     };
-    if (hit)
+    if (at == where::l2)
         w.ceiling = [=] {
             auto times = copy_times(*state, requests);
             return std::vector{percentile_of(times, 0.5), percentile_of(times, 0.99)};
@@ -125,13 +130,13 @@ workload on_executor(const bench_options& options, bool hit, std::size_t n)
 }
 
 /// From a thread that is not the executor's. What bounds it is the same on the executor, and the way there and back.
-workload from_thread(const bench_options& options, bool hit, std::size_t n, loop how)
+workload from_thread(const bench_options& options, where at, std::size_t n, loop how)
 {
     const bool sleeps = how == loop::sleeping;
-    auto state = std::make_shared<prefetch_state>(n, hit, how);
+    auto state = std::make_shared<prefetch_state>(n, at, how);
     const auto requests = options.amount<std::size_t>(n >= 256 ? 200 : 500, 5);
     workload w;
-    w.rows = latency_rows(hit, n, sleeps ? "sleeping thread" : "spinning thread",
+    w.rows = latency_rows(at, n, sleeps ? "sleeping thread" : "spinning thread",
                           sleeps ? "on executor + 2 wake-ups" : "on executor");
     // Half a wake-up is within what one machine's wake-ups differ by from one moment to the next.
     w.rows[0].targets = {sleeps ? target::ratio_of_at_least(0.95) : target::above_ceiling_at_most(3)};
@@ -165,7 +170,7 @@ workload round_trip(const bench_options& options, loop how)
 {
     const bool sleeps = how == loop::sleeping;
     const auto trips = options.amount<std::size_t>(2'000, 5);
-    auto state = std::make_shared<prefetch_state>(1, false, how);
+    auto state = std::make_shared<prefetch_state>(1, where::nowhere, how);
     workload w;
     w.rows = {latency_row("empty handler p50", 0, sleeps ? "sleeping thread" : "spinning thread", ""),
               latency_row("empty handler p99", 0, sleeps ? "sleeping thread" : "spinning thread", "")};
@@ -186,7 +191,7 @@ workload outstanding(const bench_options& options, bool hit)
 {
     constexpr std::size_t n = 64;
     constexpr std::size_t clients = 64;
-    auto state = std::make_shared<prefetch_state>(n, hit, loop::caller);
+    auto state = std::make_shared<prefetch_state>(n, hit ? where::l2 : where::nowhere, loop::caller);
     const auto requests = options.amount<std::size_t>(hit ? 4'000 : 20'000, 100);
     const auto count = static_cast<double>(requests);
 
@@ -228,14 +233,14 @@ std::vector<workload_maker> prefetch_workloads(const bench_options& options)
 {
     constexpr std::array<std::size_t, 4> sizes{1, 16, 64, 256};
     std::vector<workload_maker> makers;
-    for (const bool hit : {true, false})
+    for (const auto at : {where::l2, where::nowhere, where::l1})
         for (const auto n : sizes)
-            makers.push_back([=] { return on_executor(options, hit, n); });
+            makers.push_back([=] { return on_executor(options, at, n); });
     for (const auto how : {loop::sleeping, loop::spinning}) {
         makers.push_back([=] { return round_trip(options, how); });
-        for (const bool hit : {true, false})
+        for (const auto at : {where::l2, where::nowhere})
             for (const auto n : std::span{sizes}.first(options.amount<std::size_t>(sizes.size(), 1)))
-                makers.push_back([=] { return from_thread(options, hit, n, how); });
+                makers.push_back([=] { return from_thread(options, at, n, how); });
     }
     for (const bool hit : {true, false})
         makers.push_back([=] { return outstanding(options, hit); });

@@ -24,11 +24,11 @@ double microseconds_since(steady::time_point start)
     return std::chrono::duration<double, std::micro>(steady::now() - start).count();
 }
 
-void expect_hits(const prefetch_result& brought, std::size_t hits)
+void expect_hits(const prefetch_result& brought, expected_hits hits)
 {
-    if (brought.prefix_hits != hits || brought.l1_hits != 0)
-        throw std::runtime_error(fmt::format("a prefetch brought {} keys from L2 and {} from L1; expected {} and none",
-                                             brought.l2_hits, brought.l1_hits, hits));
+    if (brought.prefix_hits != hits.keys || brought.l1_hits != (hits.in_l1 ? hits.keys : 0))
+        throw std::runtime_error(fmt::format("a prefetch brought {} keys from L2 and {} from L1; expected {} from {}",
+                                             brought.l2_hits, brought.l1_hits, hits.keys, hits.in_l1 ? "L1" : "L2"));
 }
 
 /// Asked and answered on different threads.
@@ -48,7 +48,7 @@ void spin_until(const std::atomic<bool>& there)
             std::this_thread::yield();
 }
 
-asio::awaitable<void> client(storage_manager& engine, request_queue& queue, std::size_t hits)
+asio::awaitable<void> client(storage_manager& engine, request_queue& queue, expected_hits hits)
 {
     while (!queue.empty()) {
         auto request = queue.take();
@@ -71,7 +71,7 @@ void request_queue::refill(std::size_t requests)
     }
 }
 
-asio::awaitable<void> prefetch_on_executor(storage_manager& engine, request_queue& queue, std::size_t hits,
+asio::awaitable<void> prefetch_on_executor(storage_manager& engine, request_queue& queue, expected_hits hits,
                                            std::vector<double>& waits_us)
 {
     while (!queue.empty()) {
@@ -86,7 +86,8 @@ asio::awaitable<void> prefetch_on_executor(storage_manager& engine, request_queu
     }
 }
 
-void prefetch_and_sleep(storage_manager& engine, request_queue& queue, std::size_t hits, std::vector<double>& waits_us)
+void prefetch_and_sleep(storage_manager& engine, request_queue& queue, expected_hits hits,
+                        std::vector<double>& waits_us)
 {
     while (!queue.empty()) {
         auto request = queue.take();
@@ -97,7 +98,7 @@ void prefetch_and_sleep(storage_manager& engine, request_queue& queue, std::size
     }
 }
 
-void prefetch_and_spin(storage_manager& engine, request_queue& queue, std::size_t hits, std::vector<double>& waits_us)
+void prefetch_and_spin(storage_manager& engine, request_queue& queue, expected_hits hits, std::vector<double>& waits_us)
 {
     while (!queue.empty()) {
         auto request = queue.take();
@@ -116,7 +117,7 @@ void prefetch_and_spin(storage_manager& engine, request_queue& queue, std::size_
     }
 }
 
-asio::awaitable<void> prefetch_side_by_side(storage_manager& engine, request_queue& queue, std::size_t hits,
+asio::awaitable<void> prefetch_side_by_side(storage_manager& engine, request_queue& queue, expected_hits hits,
                                             std::size_t clients)
 {
     const auto executor = co_await asio::this_coro::executor;

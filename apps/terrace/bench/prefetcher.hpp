@@ -11,6 +11,12 @@
 
 namespace terrace::bench {
 
+/// What every request is to bring.
+struct expected_hits {
+    std::size_t keys = 0;
+    bool in_l1 = false; ///< or else from L2
+};
+
 /// Requests that are made before the clock runs: so many, each for the next set of keys, and from the first again.
 class request_queue {
 public:
@@ -36,16 +42,18 @@ private:
 };
 
 /// Each makes one request after the other until the queue is empty, drops what it gets, and notes the microseconds
-/// from each call to the lease in its hands. Throws std::runtime_error if a request brings other than `hits` keys.
-asio::awaitable<void> prefetch_on_executor(storage_manager& engine, request_queue& queue, std::size_t hits,
+/// from each call to the lease in its hands. Throws std::runtime_error if a request brings anything else.
+asio::awaitable<void> prefetch_on_executor(storage_manager& engine, request_queue& queue, expected_hits hits,
                                            std::vector<double>& waits_us);
 /// From a thread that sleeps until it has its answer.
-void prefetch_and_sleep(storage_manager& engine, request_queue& queue, std::size_t hits, std::vector<double>& waits_us);
+void prefetch_and_sleep(storage_manager& engine, request_queue& queue, expected_hits hits,
+                        std::vector<double>& waits_us);
 /// From a thread that looks for its answer all the time.
-void prefetch_and_spin(storage_manager& engine, request_queue& queue, std::size_t hits, std::vector<double>& waits_us);
+void prefetch_and_spin(storage_manager& engine, request_queue& queue, expected_hits hits,
+                       std::vector<double>& waits_us);
 
 /// From a coroutine on the engine's executor, `clients` at a time.
-asio::awaitable<void> prefetch_side_by_side(storage_manager& engine, request_queue& queue, std::size_t hits,
+asio::awaitable<void> prefetch_side_by_side(storage_manager& engine, request_queue& queue, expected_hits hits,
                                             std::size_t clients);
 
 /// The microseconds that an empty handler takes to the executor and its answer back, by sleeping and by looking.

@@ -120,7 +120,7 @@ struct scale_state {
     /// Microseconds, the median.
     double prefetch()
     {
-        bed.run(prefetch_on_executor(bed.engine(), queue, prefetch_keys, waits_us));
+        bed.run(prefetch_on_executor(bed.engine(), queue, {prefetch_keys}, waits_us));
         return percentile_of(waits_us, 0.5);
     }
 

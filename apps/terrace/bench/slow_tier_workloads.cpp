@@ -35,7 +35,7 @@ struct tiers_state {
         queue.refill(requests);
         std::vector<double> waits;
         waits.reserve(requests);
-        bed.run(prefetch_on_executor(bed.engine(), queue, per_request, waits));
+        bed.run(prefetch_on_executor(bed.engine(), queue, {per_request}, waits));
         return waits;
     }
 
