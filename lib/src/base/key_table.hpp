@@ -246,7 +246,7 @@ private:
         std::size_t mask_ = 0; // lines less one
     };
 
-    // Objects in so many lines: 5.5 of 7 places taken, so that one in eight objects lies beyond its home; and 6.5.
+    // Objects in so many lines: 5.5 of 7 places taken, with one in twelve beyond its home; and 6.5, with one in six.
     [[nodiscard]] static std::size_t comfortable(const lines& in) noexcept { return in.count() * 11 / 2; }
     [[nodiscard]] static std::size_t possible(const lines& in) noexcept { return in.count() * 13 / 2; }
 
