@@ -104,7 +104,7 @@ struct warm_engine {
 
 TEST_CASE("a prefetch of what is in L1 allocates nothing, however many keys it has")
 {
-    for (const std::size_t n : {1, 64, 256}) {
+    for (const std::size_t n : {1U, 64U, 256U}) {
         CAPTURE(n);
         warm_engine engine;
         const auto keys = warm_engine::keys(n);
