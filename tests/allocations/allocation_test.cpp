@@ -1,12 +1,15 @@
 // What a request allocates once the engine is warm. A program of its own, as it replaces operator new.
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_future.hpp>
 #include <cstdlib>
 #include <doctest/doctest.h>
+#include <future>
 #include <new>
 #include <string>
+#include <vector>
 
 #include <terrace/terrace.hpp>
 

@@ -128,9 +128,9 @@ public:
 
     // ---- prefetch ----
 
-    /// Brings the longest usable prefix of the keys into L1 and locks it for the caller. If L1 has all of them, it
-    /// answers at once, on the caller's thread, and allocates nothing. Cancelled: operation_aborted, with every lock
-    /// given back; I/O that has started keeps its buffers until it ends.
+    /// Brings the longest usable prefix of the keys into L1 and locks it for the caller. What is all in L1 already is
+    /// answered at once, on the caller's thread, and allocates nothing.
+    /// Cancelled: operation_aborted, with every lock given back; I/O that has started keeps its buffers until it ends.
     asio::awaitable<prefetch_result> prefetch(prefetch_request request);
 
     /// Starts a prefetch that runs on its own.
