@@ -1,11 +1,11 @@
-// A stand-in for the CUDA runtime and the kernels' launches, in host memory: what runs the GPU tests' host side where
-// there is no GPU. It says nothing about a GPU, but much about us:
+// A stand-in for the CUDA runtime, in host memory: what runs the GPU's tests where there is no GPU. It says nothing
+// about a GPU, but much about us:
 //
 // - streams do their work in an order of chance that streams and events allow, so that a missing wait shows;
 // - a copy that crosses from one registration into the next is refused, as real drivers do;
 // - a kernel that touches memory it cannot reach is an error, which then fails everything, as on a device.
 
-#include "../../lib/cuda/src/device/kernels.hpp"
+#include "stand_in_kernels.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -174,31 +174,6 @@ private:
     std::jthread worker_;
 };
 
-void move_units(const terrace::cuda::detail::kernel_launch& l, bool gather)
-{
-    for (std::uint32_t i = 0; i < l.slices; ++i)
-        for (std::uint32_t u = 0; u < units_of(l, l.slice[i]); ++u) {
-            const auto place = locate(l, l.slice[i], u);
-            auto* const page = reinterpret_cast<void*>(place.device);
-            auto* const object = reinterpret_cast<void*>(l.slice[i].object + place.object);
-            if ((u % 64 == 0 || u + 1 == units_of(l, l.slice[i])) &&
-                !(device::get().can_reach(page, l.unit_bytes) && device::get().can_reach(object, l.unit_bytes))) {
-                device::get().error = cudaErrorIllegalAddress;
-                return;
-            }
-            std::memcpy(gather ? object : page, gather ? page : object, l.unit_bytes);
-        }
-}
-
-cudaError_t launch(const terrace::cuda::detail::kernel_launch& l, std::uint32_t blocks, cudaStream_t stream,
-                   bool gather)
-{
-    if (blocks == 0 || l.slices == 0)
-        return cudaErrorInvalidConfiguration;
-    device::get().push(stream, {{}, [l, gather] { move_units(l, gather); }});
-    return cudaSuccess;
-}
-
 cudaError_t copy_later(void* to, const void* from, std::size_t bytes, cudaStream_t stream)
 {
     if (!device::get().can_copy(to, bytes) || !device::get().can_copy(from, bytes))
@@ -228,18 +203,11 @@ cudaError_t take_back(void* p)
 
 } // namespace
 
-namespace terrace::cuda::detail {
-
-cudaError_t launch_gather(const kernel_launch& l, std::uint32_t blocks, cudaStream_t stream)
+void terrace::test::require_reachable(const void* p, std::size_t bytes)
 {
-    return ::launch(l, blocks, stream, true);
+    if (!device::get().can_reach(p, bytes))
+        throw illegal_address{};
 }
-cudaError_t launch_scatter(const kernel_launch& l, std::uint32_t blocks, cudaStream_t stream)
-{
-    return ::launch(l, blocks, stream, false);
-}
-
-} // namespace terrace::cuda::detail
 
 extern "C" {
 
@@ -278,6 +246,22 @@ const char* CUDARTAPI cudaGetErrorName(cudaError_t)
 cudaError_t CUDARTAPI cudaDeviceSynchronize()
 {
     return device::get().wait_for_all(), device::get().error;
+}
+
+cudaError_t CUDARTAPI cudaLaunchKernel(const void* kernel, dim3 grid, dim3 block, void** arguments, std::size_t,
+                                       cudaStream_t stream)
+{
+    if (grid.x == 0 || grid.y == 0 || grid.y > 65535 || block.x == 0 || block.x > 1024)
+        return cudaErrorInvalidConfiguration;
+    const auto launch = *static_cast<const terrace::cuda::detail::kernel_launch*>(arguments[0]);
+    device::get().push(stream, {{}, [=] {
+                                    try {
+                                        terrace::test::run_kernel(kernel, grid, block, launch);
+                                    } catch (const terrace::test::illegal_address&) {
+                                        device::get().error = cudaErrorIllegalAddress;
+                                    }
+                                }});
+    return cudaSuccess;
 }
 
 cudaError_t CUDARTAPI cudaMalloc(void** p, std::size_t bytes)

@@ -1,4 +1,5 @@
-// The kernels that copy. Plain C++: neither Asio's coroutines nor fmt compile here.
+// The kernels that copy. Plain C++: neither Asio's coroutines nor fmt compile here, and the host's compiler takes it as
+// well, for the rehearsal. That is why there is no <<<>>>.
 
 #include "kernels.hpp"
 
@@ -36,6 +37,14 @@ __global__ void __launch_bounds__(kernel_threads) move_units(const __grid_consta
     }
 }
 
+template <class Unit, bool gather>
+cudaError_t start(const kernel_launch& l, const dim3& grid, cudaStream_t stream)
+{
+    void* arguments[] = {const_cast<kernel_launch*>(&l)}; // CUDA copies it
+    return cudaLaunchKernel(reinterpret_cast<const void*>(&move_units<Unit, gather>), grid, dim3(kernel_threads),
+                            arguments, 0, stream);
+}
+
 template <bool gather>
 cudaError_t launch(const kernel_launch& l, std::uint32_t blocks, cudaStream_t stream)
 {
@@ -47,22 +56,16 @@ cudaError_t launch(const kernel_launch& l, std::uint32_t blocks, cudaStream_t st
     const dim3 grid(share < useful ? share : useful, l.slices);
     switch (l.unit_bytes) {
     case 16:
-        move_units<uint4, gather><<<grid, kernel_threads, 0, stream>>>(l);
-        break;
+        return start<uint4, gather>(l, grid, stream);
     case 8:
-        move_units<uint2, gather><<<grid, kernel_threads, 0, stream>>>(l);
-        break;
+        return start<uint2, gather>(l, grid, stream);
     case 4:
-        move_units<unsigned int, gather><<<grid, kernel_threads, 0, stream>>>(l);
-        break;
+        return start<std::uint32_t, gather>(l, grid, stream);
     case 2:
-        move_units<unsigned short, gather><<<grid, kernel_threads, 0, stream>>>(l);
-        break;
+        return start<std::uint16_t, gather>(l, grid, stream);
     default:
-        move_units<unsigned char, gather><<<grid, kernel_threads, 0, stream>>>(l);
-        break;
+        return start<std::uint8_t, gather>(l, grid, stream);
     }
-    return cudaGetLastError();
 }
 
 } // namespace
