@@ -180,6 +180,13 @@ TEST_CASE_TEMPLATE("engine over a full disk: stores fail and are counted, loads 
     CHECK(w.read(0, 10) == 10);
     CHECK(w.read(100, 80) == 80 - failed);
 
+    // The disk takes nothing at all by now: the adapter is left alone for a while, instead of asked for each object.
+    CHECK(w.manager.status().adapters[0].errors > 0);
+    CHECK(w.write(200, 80) == 80);
+    CHECK(w.manager.status().adapters[0].breaker_trips > 0);
+    CHECK(w.manager.status().adapters[0].health == adapter_health::failed);
+    CHECK(w.read(0, 10) == 10);
+
     fs::remove(directory.path() / "others");
     CHECK(w.write(100, 80) == 0);
     CHECK(w.disk().health == adapter_health::healthy);

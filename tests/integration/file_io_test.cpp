@@ -74,7 +74,7 @@ TEST_CASE_TEMPLATE("file adapter: a store that the disk refuses leaves nothing b
     CHECK(w.put(keys({1})).all());
     {
         const file_size_limit limit{16 * 1024}; // the first write is short, the second fails
-        CHECK(w.put(keys({1, 2}), 64 * 1024).none());
+        CHECK_THROWS_WITH(w.put(keys({1, 2}), 64 * 1024), doctest::Contains("File too large")); // neither was stored
     }
     adapter_status status = w.status();
     CHECK(status.health == adapter_health::degraded);

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <boost/asio/this_coro.hpp>
+#include <boost/system/system_error.hpp>
 #include <fmt/format.h>
 #include <utility>
 
@@ -31,6 +33,8 @@ public:
     bool take_the_crowded_out();
 
     [[nodiscard]] const answers& stored() const noexcept { return stored_; }
+    /// What the disk said if it took none of the items.
+    [[nodiscard]] error_code refused() const;
 
 private:
     /// From begin() to end().
@@ -38,6 +42,7 @@ private:
         std::optional<room> taken;
         std::optional<file::temporary_file> file;
         std::unique_ptr<file::aligned_header> header;
+        error_code failed;
         bool direct = false;
         bool crowded_out = false;
 
@@ -136,8 +141,15 @@ void file_adapter::impl::store_batch::fail(std::size_t i, const error_code& why)
     drafts_[i].drop();
     if (why == condition::operation_canceled)
         return;
+    drafts_[i].failed = why;
     owner_.last_store_failed_ = true;
     owner_.note_failed_store(fmt::format("storing {}: {}", items_[i].key.to_string(), why.message()));
+}
+
+error_code file_adapter::impl::store_batch::refused() const
+{
+    const bool all = std::ranges::all_of(drafts_, [](const draft& d) { return d.failed.failed(); });
+    return all && !drafts_.empty() ? drafts_.front().failed : error_code{};
 }
 
 bool file_adapter::impl::store_batch::take_the_crowded_out()
@@ -174,6 +186,8 @@ asio::awaitable<bitmap> file_adapter::impl::store(std::span<const store_item> it
         const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
         more = state.cancelled() == asio::cancellation_type::none && batch.take_the_crowded_out();
     }
+    if (const error_code why = batch.refused())
+        throw boost::system::system_error(why, "storing in " + options_.directory.string());
     order(items, batch.stored());
     co_return file::to_bitmap(batch.stored());
 }

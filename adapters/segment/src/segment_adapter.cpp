@@ -189,6 +189,9 @@ asio::awaitable<bitmap> segment_adapter::impl::store(std::span<const store_item>
         std::rethrow_exception(failed);
     for (std::size_t i = 0; i < records.size(); ++i)
         stored.set(item_of[i], records[i].written);
+    const auto refused = [](const outgoing& record) { return record.failed.failed(); };
+    if (!items.empty() && records.size() == items.size() && std::ranges::all_of(records, refused))
+        throw boost::system::system_error(records.front().failed, "storing in " + options_.place.string());
     co_return stored;
 }
 

@@ -96,7 +96,7 @@ void segment_writer::settle(outgoing& record, bool written)
 }
 
 /// There is no room for the first in the queue, if it is still there.
-void segment_writer::refuse_front(const std::string& why)
+void segment_writer::refuse_front(const std::string& why, const error_code& by_disk)
 {
     if (queue_.empty())
         return;
@@ -107,6 +107,7 @@ void segment_writer::refuse_front(const std::string& why)
         health_.store_refused(fmt::format("storing {}: {}", key, why));
     else
         health_.note_problem(fmt::format("erasing {}, which may be back after a crash: {}", key, why));
+    record.failed = by_disk;
     settle(record, false);
 }
 
@@ -149,8 +150,11 @@ asio::awaitable<void> segment_writer::write_all()
         log_.publish(group);
     if (!failed && objects != 0)
         health_.stored();
-    for (outgoing* record : group.records())
+    for (outgoing* record : group.records()) {
+        if (failed != asio::error::operation_aborted) // that is what close() says
+            record->failed = failed;
         settle(*record, !failed);
+    }
 }
 
 asio::awaitable<error_code> segment_writer::write(const write_group& group)
@@ -200,7 +204,7 @@ asio::awaitable<bool> segment_writer::begin_segment(std::uint64_t bytes)
                 continue;
             if (why)
                 health_.disk_refused();
-            refuse_front(why ? why.message() : "no room beside what is locked");
+            refuse_front(why ? why.message() : "no room beside what is locked", why);
             co_return false;
         }
         if (log_.filling() != nullptr && log_.filling()->end != 0) {

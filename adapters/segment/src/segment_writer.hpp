@@ -73,7 +73,7 @@ private:
     asio::awaitable<boost::system::error_code> write(const write_group& group);
     void withdraw(store_call& call);
     void settle(outgoing& record, bool written);
-    void refuse_front(const std::string& why);
+    void refuse_front(const std::string& why, const boost::system::error_code& by_disk = {});
 
     segment_log& log_;
     io::disk_io& disk_;

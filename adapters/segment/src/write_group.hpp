@@ -31,6 +31,7 @@ struct outgoing : boost::intrusive::list_base_hook<boost::intrusive::link_mode<b
     // Filled in by the writer.
     std::uint64_t offset = 0;
     bool written = false;
+    boost::system::error_code failed; ///< what the disk said, if that is why it is not written
 
     [[nodiscard]] std::uint64_t bytes() const noexcept { return record_bytes(payload.size()); }
 };
