@@ -332,10 +332,10 @@ asio::awaitable<void> engine::shut_down()
         context.tasks.cancel_all(); // what did not end by itself is asked to
         idle = co_await context.idle(context.clock->now() + close_timeout_);
     }
+    context.l1->close(); // first: nothing is pinned after that
     ledger.release_all();
     pins.unpin_all();
     pins.set_alarm();
-    context.l1->close();
     stores.stop(); // what was committed meanwhile
     adapter_list quiet;
     const auto timed_out = [] { return std::make_exception_ptr(boost::system::system_error{errc::close_timed_out}); };

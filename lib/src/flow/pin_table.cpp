@@ -11,6 +11,11 @@ pin_table::pin_table(flow_context& context, std::uint64_t limit_bytes)
 {
 }
 
+pin_table::~pin_table()
+{
+    unpin_all(); // an engine whose executor has ended was not closed
+}
+
 bool pin_table::pin(std::span<const object_key> keys, clock::time_point until, bitmap& pinned)
 {
     std::scoped_lock guard{mutex_};

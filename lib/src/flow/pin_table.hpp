@@ -23,6 +23,9 @@ class pin_table {
 public:
     /// limit_bytes  that may be pinned
     pin_table(flow_context& context, std::uint64_t limit_bytes);
+    ~pin_table();
+    pin_table(const pin_table&) = delete;
+    pin_table& operator=(const pin_table&) = delete;
 
     /// storage_manager::pin(); the keys have been checked. True: set_alarm() has to be called on the executor.
     [[nodiscard]] bool pin(std::span<const object_key> keys, clock::time_point until, bitmap& pinned);

@@ -239,6 +239,18 @@ TEST_CASE("a manager destroyed without close() stops what runs, and its I/O keep
     CHECK(script->destroyed);
 }
 
+TEST_CASE("a pinned object does not keep an engine that was not closed, on an executor that does not run any more")
+{
+    asio::io_context io;
+    config cfg;
+    cfg.l1.capacity_bytes = 1 << 20;
+    storage_manager manager{io.get_executor(), cfg};
+    auto room = manager.reserve_write(keys("a"), memory_layout::bytes(object_bytes));
+    room.commit();
+    CHECK(manager.pin(keys("a"), std::chrono::steady_clock::now() + 1h).all());
+    // L1 asserts when it goes that nothing is locked.
+}
+
 TEST_CASE("an io_context that ends under a running engine takes it along")
 {
     auto script = std::make_shared<scripted_adapter::script>();
