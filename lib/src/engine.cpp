@@ -247,26 +247,36 @@ adapter_id engine::add_adapter(std::unique_ptr<l2_adapter> adapter, adapter_opti
     throw_if_closed();
     const adapter_id id{++last_adapter_};
     auto slot = std::make_shared<adapter_slot>(context.executor, context.log, id, std::move(adapter), options);
-    context.adapters.add(slot);
+    {
+        const std::scoped_lock guard{adapters_mutex_};
+        context.adapters.add(slot);
+        context.l1->offer_commits(true);
+    }
     if (refusing_) { // close() came in between, and may not have seen it
         (void)context.adapters.take(id);
         throw_if_closed();
     }
-    context.l1->offer_commits(true);
     if (slot->journal.wanted())
         slot->journal.added(slot->adapter().status());
     return id;
 }
 
+std::shared_ptr<adapter_slot> engine::take_adapter(adapter_id id)
+{
+    const std::scoped_lock guard{adapters_mutex_};
+    auto slot = context.adapters.take(id);
+    if (context.adapters.snapshot()->empty())
+        context.l1->offer_commits(false);
+    return slot;
+}
+
 asio::awaitable<void> engine::remove_adapter(adapter_id id)
 {
     throw_if_closed(); // close() closes all that are left
-    auto slot = context.adapters.take(id);
+    const auto slot = take_adapter(id);
     if (slot == nullptr)
         throw boost::system::system_error{errc::unknown_adapter,
                                           fmt::format("remove_adapter: id {}", static_cast<std::uint32_t>(id))};
-    if (context.adapters.snapshot()->empty())
-        context.l1->offer_commits(false);
     stores.leave(*slot);
     slot->journal.removed();
     adapter_list leaving(1, slot);

@@ -12,6 +12,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include <terrace/storage_manager.hpp>
@@ -76,6 +77,8 @@ private:
     enum class life { open, closing, closed };
 
     void offer(store_offer objects) noexcept; // any thread
+    /// Null: there is none of this id.
+    std::shared_ptr<adapter_slot> take_adapter(adapter_id id);
     asio::awaitable<void> shut_down();
     /// Closes them once they are idle. Errors: errc::close_timed_out after close_timeout; they are then closed later.
     asio::awaitable<void> close_adapters(adapter_list slots);
@@ -88,7 +91,8 @@ private:
 
     const std::chrono::milliseconds close_timeout_;
     const std::shared_ptr<memory_hook> hook_;
-    std::string hook_problem_; // as the log has it
+    std::string hook_problem_;  // as the log has it
+    std::mutex adapters_mutex_; // what L1 offers must fit the adapters that there are
     std::atomic<std::uint32_t> last_adapter_ = 0;
     std::atomic<bool> refusing_ = false;  // any thread
     std::atomic<life> life_ = life::open; // changed on the executor
