@@ -16,6 +16,14 @@ namespace {
     throw std::invalid_argument(fmt::format("{} is {}; expected {}", what, value, expected));
 }
 
+constexpr std::chrono::milliseconds longest_timeout = std::chrono::hours{24 * 365}; // so that no time point overflows
+
+void check_timeout(std::string_view what, std::chrono::milliseconds timeout)
+{
+    if (timeout.count() <= 0 || timeout > longest_timeout)
+        reject(what, timeout.count(), "1 ms to a year");
+}
+
 void check_retries(const retry_options& retries)
 {
     constexpr std::chrono::milliseconds day = std::chrono::hours{24}; // so that no time point overflows
@@ -67,10 +75,8 @@ void check(const config& cfg)
         reject("prefetch_limits.requests_in_flight", 0, "at least 1");
     if (limits.window_bytes == 0)
         reject("prefetch_limits.window_bytes", 0, "at least 1");
-    if (limits.room_timeout <= limits.room_timeout.zero())
-        reject("prefetch_limits.room_timeout", limits.room_timeout.count(), "more than 0 ms");
-    if (cfg.close_timeout <= cfg.close_timeout.zero())
-        reject("close_timeout", cfg.close_timeout.count(), "more than 0 ms");
+    check_timeout("prefetch_limits.room_timeout", limits.room_timeout);
+    check_timeout("close_timeout", cfg.close_timeout);
     if (!cfg.eviction.make_policy)
         (void)eviction_policy::make(cfg.eviction.policy, cfg.eviction.quotas);
 }
@@ -84,8 +90,7 @@ void check(const adapter_options& options)
         {"unlock_timeout", options.unlock_timeout},
     };
     for (const auto& [name, timeout] : timeouts)
-        if (timeout <= timeout.zero())
-            reject(fmt::format("adapter_options.{}", name), timeout.count(), "more than 0 ms");
+        check_timeout(fmt::format("adapter_options.{}", name), timeout);
     if (options.stores_in_flight == 0)
         reject("adapter_options.stores_in_flight", 0, "at least 1");
     if (options.store_window_bytes == 0)

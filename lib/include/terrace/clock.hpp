@@ -59,7 +59,12 @@ public:
     /// Completes at `at` or later; at once if that is past.
     /// Cancelled: throws operation_aborted.  Lifetime: the clock outlives the call.
     asio::awaitable<void> sleep_until(time_point at);
-    asio::awaitable<void> sleep_for(nanoseconds duration) { return sleep_until(now() + duration); }
+    /// Longer than a time_point can say is for ever.
+    asio::awaitable<void> sleep_for(nanoseconds duration)
+    {
+        const time_point from = now();
+        return sleep_until(duration < time_point::max() - from ? from + duration : time_point::max());
+    }
 
     /// No alarm is set, and none will be for long: do not keep the executor waiting for one.
     virtual void rest() {}

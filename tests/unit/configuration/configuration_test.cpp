@@ -342,7 +342,7 @@ TEST_CASE("configuration: what a setting takes, the engine takes, and what it re
         CHECK_THROWS_AS(s.set(adapter, "0s"), std::invalid_argument);
     }
     options.load_timeout = 0ms;
-    CHECK_THROWS_WITH_AS(check(options), "adapter_options.load_timeout is 0; expected more than 0 ms",
+    CHECK_THROWS_WITH_AS(check(options), "adapter_options.load_timeout is 0; expected 1 ms to a year",
                          std::invalid_argument);
 }
 

@@ -377,8 +377,9 @@ TEST_CASE("bad configuration is refused with the value and what was expected")
     refused([](config& c) { c.prefetch_limits.requests_in_flight = 0; },
             "requests_in_flight is 0; expected at least 1");
     refused([](config& c) { c.prefetch_limits.window_bytes = 0; }, "window_bytes is 0; expected at least 1");
-    refused([](config& c) { c.prefetch_limits.room_timeout = {}; }, "room_timeout is 0; expected more than 0 ms");
-    refused([](config& c) { c.close_timeout = {}; }, "close_timeout is 0; expected more than 0 ms");
+    refused([](config& c) { c.prefetch_limits.room_timeout = {}; }, "room_timeout is 0; expected 1 ms to a year");
+    refused([](config& c) { c.close_timeout = {}; }, "close_timeout is 0; expected 1 ms to a year");
+    refused([](config& c) { c.close_timeout = std::chrono::milliseconds::max(); }, "; expected 1 ms to a year");
     CHECK_THROWS_WITH_AS(storage_manager(asio::any_io_executor{}), doctest::Contains("the executor is empty"),
                          std::invalid_argument);
     CHECK_THROWS_WITH_AS((void)prefetch_policy::make("x"), doctest::Contains("expected default or retain"),
@@ -394,6 +395,8 @@ TEST_CASE("bad configuration is refused with the value and what was expected")
                              doctest::Contains(why), std::invalid_argument);
     };
     refused_adapter([](adapter_options& o) { o.load_timeout = std::chrono::milliseconds{-1}; }, "load_timeout is -1");
+    refused_adapter([](adapter_options& o) { o.lookup_timeout = std::chrono::milliseconds::max(); },
+                    "lookup_timeout is 9223372036854775807; expected 1 ms to a year");
     refused_adapter([](adapter_options& o) { o.store_window_bytes = 0; }, "store_window_bytes is 0");
     refused_adapter([](adapter_options& o) { o.store_retries.attempts = 0; }, "attempts is 0; expected at least 1");
     refused_adapter([](adapter_options& o) { o.store_retries.backoff = {}; }, "store_retries.backoff is 0");
