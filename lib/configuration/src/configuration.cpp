@@ -148,14 +148,24 @@ private:
     {
         const std::string name = fmt::format("{}{}", quotas_prefix, salt);
         try {
-            auto& quotas = values_.engine.eviction.quotas;
-            if (quotas == nullptr)
-                quotas = std::make_shared<quota_table>();
-            quotas->set(salt, parse_bytes(text));
+            own_quotas().set(salt, parse_bytes(text));
             values_.origins[name] = where;
         } catch (const std::invalid_argument& e) {
             complain("{}: {}: {}", where, name, e.what());
         }
+    }
+
+    /// That of the defaults may be in force somewhere: it stays as it is.
+    quota_table& own_quotas()
+    {
+        if (own_quotas_ == nullptr) {
+            auto& quotas = values_.engine.eviction.quotas;
+            own_quotas_ = std::make_shared<quota_table>();
+            for (const auto& [salt, bytes] : quotas != nullptr ? quotas->list() : std::vector<quota_table::quota>{})
+                own_quotas_->set(salt, bytes);
+            quotas = own_quotas_;
+        }
+        return *own_quotas_;
     }
 
     static bool is_known(std::string_view key)
@@ -312,6 +322,7 @@ private:
 
     const configuration_sources& sources_;
     configuration values_;
+    std::shared_ptr<quota_table> own_quotas_;
     std::vector<std::string> places_; // of the adapters
     std::vector<std::string> problems_;
 };

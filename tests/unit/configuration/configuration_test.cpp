@@ -432,6 +432,18 @@ spec = "memory:"
     CHECK(text.find("capacity = \"3 GiB\" # t.toml:4\n") != std::string::npos);
 }
 
+TEST_CASE("configuration: quotas of the defaults stay in force as they are, whatever is read over them")
+{
+    configuration live;
+    live.engine.eviction.quotas = std::make_shared<quota_table>();
+    live.engine.eviction.quotas->set("a", 4096);
+    live.engine.eviction.quotas->set("b", 4096);
+    const configuration read = read_configuration(from_file("[eviction.quotas]\na = 8192\n"), live);
+    CHECK(read.engine.eviction.quotas->find("a") == 8192);
+    CHECK(read.engine.eviction.quotas->find("b") == 4096);
+    CHECK(live.engine.eviction.quotas->find("a") == 4096);
+}
+
 TEST_CASE("configuration: a file that is not there is named")
 {
     CHECK_THROWS_WITH_AS((void)configuration_file::read("/does/not/exist.toml"),

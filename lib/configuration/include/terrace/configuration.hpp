@@ -80,7 +80,8 @@ private:
     std::vector<std::string> problems_;
 };
 
-/// Reads the sources over `defaults`. Throws configuration_error.
+/// Reads the sources over `defaults`, whose quota_table stays as it is: quotas that are set are in a copy of it. Throws
+/// configuration_error.
 [[nodiscard]] TERRACE_API configuration read_configuration(const configuration_sources& sources,
                                                            configuration defaults = {});
 
