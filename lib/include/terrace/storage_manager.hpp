@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include <terrace/api.hpp>
@@ -164,34 +165,34 @@ public:
     template <class CompletionToken>
     auto async_prefetch(prefetch_request request, CompletionToken&& token)
     {
-        return initiate<prefetch_result>(token, &storage_manager::start_prefetch, std::move(request));
+        return initiate<prefetch_result, CompletionToken>(token, &storage_manager::start_prefetch, std::move(request));
     }
     template <class CompletionToken>
     auto async_lookup(prefetch_request request, CompletionToken&& token)
     {
-        return initiate<lookup_ticket>(token, &storage_manager::start_lookup, std::move(request));
+        return initiate<lookup_ticket, CompletionToken>(token, &storage_manager::start_lookup, std::move(request));
     }
     template <class CompletionToken>
     auto async_reserve_write_when_free(std::vector<object_key> keys, memory_layout layout, clock::time_point deadline,
                                        write_mode mode, CompletionToken&& token)
     {
-        return initiate<write_lease>(token, &storage_manager::start_reserve_write, std::move(keys), std::move(layout),
-                                     deadline, mode);
+        return initiate<write_lease, CompletionToken>(token, &storage_manager::start_reserve_write, std::move(keys),
+                                                      std::move(layout), deadline, mode);
     }
     template <class CompletionToken>
     auto async_remove_adapter(adapter_id id, CompletionToken&& token)
     {
-        return initiate<void>(token, &storage_manager::start_remove_adapter, id);
+        return initiate<void, CompletionToken>(token, &storage_manager::start_remove_adapter, id);
     }
     template <class CompletionToken>
     auto async_flush(CompletionToken&& token)
     {
-        return initiate<void>(token, &storage_manager::start_flush);
+        return initiate<void, CompletionToken>(token, &storage_manager::start_flush);
     }
     template <class CompletionToken>
     auto async_close(CompletionToken&& token)
     {
-        return initiate<void>(token, &storage_manager::start_close);
+        return initiate<void, CompletionToken>(token, &storage_manager::start_close);
     }
 
 private:
@@ -199,7 +200,8 @@ private:
     using handler = asio::any_completion_handler<detail::completion_signature<T>>;
 
     template <class T, class CompletionToken, class... Parameters, class... Arguments>
-    auto initiate(CompletionToken& token, void (storage_manager::*start)(Parameters...), Arguments&&... arguments);
+    auto initiate(std::remove_reference_t<CompletionToken>& token, void (storage_manager::*start)(Parameters...),
+                  Arguments&&... arguments);
 
     void start_prefetch(prefetch_request request, handler<prefetch_result> done);
     void start_lookup(prefetch_request request, handler<lookup_ticket> done);
@@ -213,8 +215,8 @@ private:
 };
 
 template <class T, class CompletionToken, class... Parameters, class... Arguments>
-auto storage_manager::initiate(CompletionToken& token, void (storage_manager::*start)(Parameters...),
-                               Arguments&&... arguments)
+auto storage_manager::initiate(std::remove_reference_t<CompletionToken>& token,
+                               void (storage_manager::*start)(Parameters...), Arguments&&... arguments)
 {
     return asio::async_initiate<CompletionToken, detail::completion_signature<T>>(
         [this, start](auto done, auto... values) { (this->*start)(std::move(values)..., std::move(done)); }, token,

@@ -704,6 +704,17 @@ TEST_CASE("a ticket may be dropped on any thread, and its locks are given back o
     w.close();
 }
 
+TEST_CASE("a completion handler that the caller keeps is copied, and can be passed again")
+{
+    world w;
+    auto calls = std::make_shared<int>(0);
+    auto handler = [calls](const std::exception_ptr&) { ++*calls; };
+    w.manager.async_flush(handler);
+    w.manager.async_flush(handler);
+    w.settle();
+    CHECK(*calls == 2);
+}
+
 TEST_CASE("awaited on another executor, a request runs on the engine's all the same")
 {
     world w;
