@@ -155,7 +155,8 @@ public:
     /// Callable from any thread.
     [[nodiscard]] virtual adapter_status status() const = 0;
 
-    /// Ends what is in flight and releases everything. Called once, with no other call running; nothing follows it.
+    /// Ends what is in flight and releases everything. Called once, with no other call running; only
+    /// status() follows it.
     virtual asio::awaitable<void> close() = 0;
 };
 

@@ -60,9 +60,9 @@ public:
 ///           they cross over and back. Each has an async_ form for any completion token.
 /// Errors    arguments are checked at the door: std::invalid_argument names the value and what was expected, and
 ///           nothing has changed. After close(): system_error(errc::closed); leases say l1_error::closed.
-/// Lifetime  the executor outlives the manager, and every ticket and handle of it. co_await close() before the end. A
-/// manager destroyed without it asks everything to stop; what adapters
-///           have in flight then ends on the executor, and keeps its memory until it has.
+/// Lifetime  the executor outlives the manager, every ticket and handle of it, and every call on other threads that
+///           gives a lease back. co_await close() before the end. A manager destroyed without it asks everything to
+///           stop; what adapters have in flight then ends on the executor, and keeps its memory until it has.
 class TERRACE_API storage_manager {
 public:
     /// Throws std::invalid_argument for a configuration that cannot be, std::system_error if L1's memory cannot be had.
