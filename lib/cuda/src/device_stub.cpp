@@ -26,7 +26,7 @@ std::optional<std::string> why_no_device(int)
     return no_cuda;
 }
 
-std::shared_ptr<page_locker> make_cuda_page_locker()
+std::shared_ptr<page_locker> make_cuda_page_locker(int)
 {
     return std::make_shared<no_page_locker>();
 }

@@ -74,9 +74,9 @@ private:
 
 } // namespace
 
-std::vector<method_sample> calibrate(lane& gather, lane& scatter)
+std::vector<method_sample> calibrate(int device, lane& gather, lane& scatter)
 {
-    const device_memory pages = allocate_device(largest_job);
+    const device_memory pages = allocate_device(device, largest_job);
     const pinned_host_memory object = allocate_pinned(largest_job);
     check(cudaMemset(pages.get(), 1, largest_job), "cudaMemset");
     std::vector<method_sample> samples;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "device_scope.hpp"
+
 #include <boost/system/error_code.hpp>
 #include <boost/system/system_error.hpp>
 #include <cuda_runtime_api.h>
@@ -24,23 +26,6 @@ inline void check(cudaError_t e, const char* what)
     }
 }
 
-/// Makes a device the thread's current one while it lives: the thread is the caller's, who may use another.
-class device_scope {
-public:
-    explicit device_scope(int device)
-    {
-        check(cudaGetDevice(&before_), "cudaGetDevice");
-        if (before_ != device)
-            check(cudaSetDevice(device), "cudaSetDevice");
-    }
-    ~device_scope() { (void)cudaSetDevice(before_); }
-    device_scope(const device_scope&) = delete;
-    device_scope& operator=(const device_scope&) = delete;
-
-private:
-    int before_ = 0;
-};
-
 struct destroy_stream {
     void operator()(cudaStream_t s) const noexcept { (void)cudaStreamDestroy(s); }
 };
@@ -48,7 +33,12 @@ struct destroy_event {
     void operator()(cudaEvent_t e) const noexcept { (void)cudaEventDestroy(e); }
 };
 struct free_device {
-    void operator()(void* p) const noexcept { (void)cudaFree(p); }
+    int device;
+    void operator()(void* p) const noexcept
+    {
+        const device_scope scope{device, std::nothrow}; // whoever has the last copy, in whatever thread
+        (void)cudaFree(p);
+    }
 };
 struct free_host {
     void operator()(void* p) const noexcept { (void)cudaFreeHost(p); }
@@ -58,7 +48,7 @@ using stream_event = std::unique_ptr<CUevent_st, destroy_event>;
 using device_memory = std::unique_ptr<void, free_device>;
 using pinned_host_memory = std::unique_ptr<void, free_host>;
 
-/// All on the current device.
+/// Both on the current device, which has to be current when they are destroyed.
 [[nodiscard]] inline owned_stream make_stream()
 {
     cudaStream_t s = nullptr;
@@ -71,11 +61,12 @@ using pinned_host_memory = std::unique_ptr<void, free_host>;
     check(cudaEventCreateWithFlags(&e, flags), "cudaEventCreate");
     return stream_event{e};
 }
-[[nodiscard]] inline device_memory allocate_device(std::size_t bytes)
+[[nodiscard]] inline device_memory allocate_device(int device, std::size_t bytes)
 {
+    const device_scope scope{device};
     void* p = nullptr;
     check(cudaMalloc(&p, bytes), "cudaMalloc");
-    return device_memory{p};
+    return {p, free_device{device}};
 }
 [[nodiscard]] inline pinned_host_memory allocate_pinned(std::size_t bytes)
 {

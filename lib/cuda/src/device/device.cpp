@@ -30,18 +30,26 @@ public:
 #pragma GCC diagnostic pop
 
 class locker final : public page_locker {
+public:
+    explicit locker(int device) : device_{device} {}
+
     void lock(std::span<std::byte> memory) override
     {
-        if (const auto reason = why_no_device())
+        if (const auto reason = why_no_device(device_))
             throw std::runtime_error("no GPU here: " + *reason);
+        const device_scope scope{device_};
         check(cudaHostRegister(memory.data(), memory.size(), cudaHostRegisterPortable | cudaHostRegisterMapped),
               "cudaHostRegister");
     }
     void unlock(std::span<std::byte> memory) noexcept override
     {
+        const device_scope scope{device_, std::nothrow};
         if (cudaHostUnregister(memory.data()) != cudaSuccess) // the driver may be gone at the process's end
             (void)cudaGetLastError();
     }
+
+private:
+    const int device_;
 };
 
 [[nodiscard]] cuda_options checked(cuda_options options)
@@ -86,7 +94,8 @@ public:
 
     ~backend() override
     {
-        gather_.synchronize(); // and with them what was to be reported
+        on_device_.emplace(options_.device, std::nothrow); // until the lanes have gone
+        gather_.synchronize();                             // and with them what was to be reported
         scatter_.synchronize();
     }
 
@@ -115,8 +124,7 @@ public:
 
     [[nodiscard]] device_buffer allocate(std::uint64_t bytes) override
     {
-        const device_scope scope{options_.device};
-        const std::shared_ptr<void> memory{allocate_device(bytes)};
+        const std::shared_ptr<void> memory{allocate_device(options_.device, bytes)};
         return {memory, reinterpret_cast<device_address>(memory.get()), bytes};
     }
     void upload(device_address to, std::span<const std::byte> from) override
@@ -159,7 +167,7 @@ private:
         if (options_.method)
             return;
         try {
-            methods_ = method_table{calibrate(gather_, scatter_)};
+            methods_ = method_table{calibrate(options_.device, gather_, scatter_)};
         } catch (const boost::system::system_error& e) {
             status_.not_calibrated = e.what();
         }
@@ -202,7 +210,7 @@ private:
     }
 
     const cuda_options options_;
-    std::optional<device_scope> on_device_; // while it is constructed
+    std::optional<device_scope> on_device_; // while it is constructed, and while it is destroyed
     mutable std::mutex mutex_;
     lane gather_;
     lane scatter_;
@@ -237,9 +245,9 @@ std::optional<std::string> why_no_device(int device)
     return {};
 }
 
-std::shared_ptr<page_locker> make_cuda_page_locker()
+std::shared_ptr<page_locker> make_cuda_page_locker(int device)
 {
-    return std::make_shared<detail::locker>();
+    return std::make_shared<detail::locker>(device);
 }
 
 std::shared_ptr<cuda_backend> make_cuda_backend(cuda_options options)

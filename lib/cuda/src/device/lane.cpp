@@ -25,6 +25,7 @@ lane::lane(direction way, const cuda_options& options)
       kernels_{make_stream()},
       copies_{make_stream()},
       mark_{make_event()},
+      buffer_{nullptr, free_device{options.device}},
       last_{copies_.get()}
 {
     int same = 0;
@@ -32,7 +33,7 @@ lane::lane(direction way, const cuda_options& options)
           "cudaDeviceGetAttribute");
     host_addresses_ = same != 0;
     if (part_bytes_ != 0)
-        buffer_ = allocate_device(options.staging_bytes);
+        buffer_ = allocate_device(options.device, options.staging_bytes);
     for (std::size_t i = 0; i < parts; ++i) {
         filled_[i] = make_event();
         emptied_[i] = make_event();

@@ -14,6 +14,8 @@
 namespace terrace::cuda {
 
 /// Pins host memory for a device: its pages stay where they are, and the device can reach them.
+///
+/// Threads: any, one call at a time; several if one locker is given to several pinned_memory.
 class TERRACE_API page_locker {
 public:
     virtual ~page_locker() = default;
@@ -23,8 +25,9 @@ public:
     virtual void unlock(std::span<std::byte> memory) noexcept = 0;
 };
 
-/// By cudaHostRegister(), for all devices. Without a device every lock() throws, and says why there is none.
-[[nodiscard]] TERRACE_API std::shared_ptr<page_locker> make_cuda_page_locker();
+/// By cudaHostRegister(), for all devices. Without the device every lock() throws, and says why there is none.
+/// device  any that this process uses anyway: it is made ready for use, which takes memory of its own
+[[nodiscard]] TERRACE_API std::shared_ptr<page_locker> make_cuda_page_locker(int device = 0);
 
 /// What happens to a slice of L1 that cannot be pinned.
 enum class pin_failure : std::uint8_t {
