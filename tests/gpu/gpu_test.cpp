@@ -4,9 +4,11 @@
 #include "support/world.hpp"
 
 #include <cstring>
+#include <cuda.h>
 #include <cuda_runtime_api.h>
 #include <doctest/doctest.h>
 #include <future>
+#include <thread>
 
 #include <terrace/cuda/device.hpp>
 #include <terrace/cuda/device_prefetch.hpp>
@@ -37,6 +39,29 @@ std::shared_ptr<cuda::cuda_backend> backend_with(transfer_method method, std::ui
     options.method = method;
     options.staging_bytes = staging_bytes;
     return cuda::make_cuda_backend(options);
+}
+
+/// Another one than most tests use, if there is another.
+int other_device()
+{
+    int count = 0;
+    REQUIRE(cudaGetDeviceCount(&count) == cudaSuccess);
+    return count > 1 ? 1 : 0;
+}
+
+/// Whether this thread has no current context, as one that has never used CUDA.
+bool untouched()
+{
+    void* f = nullptr;
+    cudaDriverEntryPointQueryResult found{};
+#if CUDART_VERSION >= 12050
+    REQUIRE(cudaGetDriverEntryPointByVersion("cuCtxGetCurrent", &f, 12000, cudaEnableDefault, &found) == cudaSuccess);
+#else
+    REQUIRE(cudaGetDriverEntryPoint("cuCtxGetCurrent", &f, cudaEnableDefault, &found) == cudaSuccess);
+#endif
+    CUcontext context = nullptr;
+    REQUIRE(reinterpret_cast<decltype(cuCtxGetCurrent)*>(f)(&context) == CUDA_SUCCESS);
+    return context == nullptr;
 }
 
 /// A rank of a model as people run them: one tensor a layer, 8 KV heads of 128.
@@ -91,6 +116,50 @@ TEST_CASE("small: what is not pinned is copied all the same, and counted")
         const auto status = backend->status();
         CHECK(status.unpinned_bytes > 0);
         CHECK(status.methods[0].jobs == 0); // no kernel can reach it
+    }
+}
+
+TEST_CASE("small: a device that has addresses of its own for registered memory copies all, and no kernel maps it")
+{
+    int count = 0;
+    REQUIRE(cudaGetDeviceCount(&count) == cudaSuccess);
+    std::mt19937_64 random{18};
+    for (cuda_options options; options.device < count; ++options.device) {
+        int same = 0;
+        REQUIRE(cudaDeviceGetAttribute(&same, cudaDevAttrCanUseHostPointerForRegisteredMem, options.device) ==
+                cudaSuccess);
+        if (same != 0)
+            continue;
+        for (const transfer_method method : methods) {
+            options.method = method;
+            const auto backend = cuda::make_cuda_backend(options);
+            check_round_trip(*backend, moved_by(*backend), engines().front(), cuda::object_layout{16}, random, pinned);
+            CHECK(backend->status().methods[0].jobs == 0);
+        }
+        options.method.reset();
+        CHECK(cuda::make_cuda_backend(options)->status().not_calibrated == "");
+    }
+}
+
+TEST_CASE("small: of a job that is pinned in part each byte is copied, and the rest is counted")
+{
+    std::mt19937_64 random{19};
+    for (const transfer_method method : methods) {
+        cuda_options options;
+        options.method = method;
+        options.l1 = std::make_shared<cuda::pinned_memory>();
+        const auto backend = cuda::make_cuda_backend(options);
+        const auto half = [&](std::size_t bytes) {
+            const auto memory = plain_memory(bytes);
+            const std::size_t first = bytes / 2;
+            options.l1->attach({memory.get() + first, bytes - first});
+            return std::shared_ptr<std::byte>{memory.get(), [memory, first, bytes, l1 = options.l1](std::byte* p) {
+                                                  l1->detach({p + first, bytes - first});
+                                              }};
+        };
+        check_round_trip(*backend, moved_by(*backend), model(16), cuda::object_layout{64}, random, half);
+        CHECK(backend->status().unpinned_bytes > 0);
+        CHECK(backend->status().methods[0].jobs == 0);
     }
 }
 
@@ -237,6 +306,63 @@ TEST_CASE("small: pages to L1 to L2 to L1 to other pages, through leases that cr
         CHECK(hook->status().pinned_slices > 1);
         CHECK(backend->status().unpinned_bytes == 0);
         CHECK(to.as_expected());
+    }
+}
+
+TEST_CASE("small: a thread that never used CUDA is left so, whatever it does with a backend")
+{
+    cuda_options options;
+    options.device = other_device();
+    options.l1 = std::make_shared<cuda::pinned_memory>(); // nothing is pinned
+    std::mt19937_64 random{16};
+    cudaStream_t model = nullptr;
+    REQUIRE(cudaSetDevice(options.device) == cudaSuccess);
+    REQUIRE(cudaStreamCreateWithFlags(&model, cudaStreamNonBlocking) == cudaSuccess);
+    REQUIRE(cudaSetDevice(0) == cudaSuccess);
+    std::jthread{[&] {
+        const auto locker = cuda::make_cuda_page_locker(options.device);
+        const auto memory = plain_memory(1 << 20);
+        const std::span slice{memory.get(), 1 << 20};
+        REQUIRE(untouched());
+        locker->lock(slice);
+        CHECK(untouched());
+        locker->unlock(slice);
+        CHECK(untouched());
+        auto backend = cuda::make_cuda_backend(options); // calibrates
+        CHECK(untouched());
+        backend->begin_after(model);
+        CHECK(untouched());
+        {
+            const paged_memory pages{*backend, engines().front(), random};
+            CHECK(untouched());
+            CHECK(pages.as_expected());
+            CHECK(untouched());
+        }
+        CHECK(untouched()); // the pages are freed
+        check_round_trip(*backend, moved_by(*backend), engines().front(), cuda::object_layout{16}, random);
+        CHECK(untouched());
+        backend->end_before(model);
+        CHECK(untouched());
+        backend.reset();
+        CHECK(untouched());
+    }}.join();
+    CHECK(cudaStreamDestroy(model) == cudaSuccess);
+}
+
+TEST_CASE("small: a thread that uses one device may have a backend on another")
+{
+    REQUIRE(cudaSetDevice(0) == cudaSuccess);
+    std::mt19937_64 random{17};
+    for (const transfer_method method : methods) {
+        cuda_options options;
+        options.method = method;
+        options.device = other_device();
+        options.staging_bytes = 1 << 20;
+        const auto backend = cuda::make_cuda_backend(options);
+        check_round_trip(*backend, moved_by(*backend), engines().front(), cuda::object_layout{16}, random, pinned);
+        int now = -1;
+        CHECK(cudaGetDevice(&now) == cudaSuccess);
+        CHECK(now == 0);
     }
 }
 

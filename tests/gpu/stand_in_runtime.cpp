@@ -29,6 +29,7 @@
 #include <memory>
 #include <mutex>
 #include <random>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -146,18 +147,22 @@ public:
     void allow(const void* p, std::size_t bytes, int device)
     {
         locked([&] { reachable_[address(p)] = {bytes, device}; });
+        ++changes_of_memory;
     }
     bool forbid(const void* p)
     {
+        ++changes_of_memory;
         return locked([&] { return reachable_.erase(address(p)) == 1; });
     }
-    bool can_reach(const void* p, std::size_t bytes, int device)
+    /// The piece that a kernel of this device reaches there, or none.
+    std::span<const std::byte> reachable(const void* p, int device)
     {
-        return locked([&] {
+        return locked([&]() -> std::span<const std::byte> {
             const auto* piece = find(p);
-            if (piece == nullptr || address(p) + bytes > piece->first + piece->second.bytes)
-                return false;
-            return piece->second.device == host ? device != stand_in::own_addresses : piece->second.device == device;
+            if (piece == nullptr ||
+                (piece->second.device == host ? device == stand_in::own_addresses : piece->second.device != device))
+                return {};
+            return {reinterpret_cast<const std::byte*>(piece->first), piece->second.bytes};
         });
     }
     /// All in one piece of what was registered, or not registered at all.
@@ -199,6 +204,7 @@ public:
     /// What was not given back.
     [[nodiscard]] std::size_t left() const { return streams_.size() + reachable_.size() + events; }
 
+    std::atomic<std::uint64_t> changes_of_memory = 0;
     std::atomic<cudaError_t> error = cudaSuccess; ///< of the work so far, for ever
     std::atomic<std::size_t> events = 0;
 
@@ -351,7 +357,26 @@ bool stand_in::is_registered(const void* p)
 
 void terrace::test::require_reachable(const void* p, std::size_t bytes)
 {
-    if (!machine::get().can_reach(p, bytes, running_on))
+    // Kernels ask for every unit: mostly of the pages and of the object in turn.
+    struct known {
+        std::uint64_t changes = ~std::uint64_t{0};
+        int device = 0;
+        std::span<const std::byte> piece;
+    };
+    thread_local std::array<known, 2> cache;
+    const auto* const first = static_cast<const std::byte*>(p);
+    const auto holds = [&](const known& k) {
+        return k.changes == machine::get().changes_of_memory && k.device == running_on && !k.piece.empty() &&
+               first >= k.piece.data() && first + bytes <= k.piece.data() + k.piece.size();
+    };
+    if (holds(cache[0]))
+        return;
+    std::swap(cache[0], cache[1]);
+    if (holds(cache[0]))
+        return;
+    const std::uint64_t changes = machine::get().changes_of_memory;
+    cache[0] = {changes, running_on, machine::get().reachable(p, running_on)};
+    if (!holds(cache[0]))
         throw illegal_address{};
 }
 
@@ -493,11 +518,6 @@ cudaError_t CUDARTAPI cudaHostAlloc(void** p, std::size_t bytes, unsigned)
 cudaError_t CUDARTAPI cudaFreeHost(void* p)
 {
     return take_back(p);
-}
-cudaError_t CUDARTAPI cudaHostGetDevicePointer(void** to, void* host_address, unsigned)
-{
-    (void)current_device();
-    return *to = host_address, cudaSuccess;
 }
 cudaError_t CUDARTAPI cudaHostRegister(void* p, std::size_t bytes, unsigned)
 {
@@ -650,6 +670,11 @@ cudaError_t CUDARTAPI cudaMemcpyBatchAsync(void** to, void** from, std::size_t* 
 {
     if (const cudaError_t e = machine::get().refused(__func__); e != cudaSuccess)
         return e;
+    // It may take other memory of the host's, and other addresses; we do not rely on it.
+    for (std::size_t i = 0; i < count; ++i)
+        if (!machine::get().is_registered(to[i]) || !machine::get().is_registered(from[i]) ||
+            current_device() == stand_in::own_addresses)
+            return cudaErrorInvalidValue;
     for (std::size_t i = 0; i < count; ++i)
         if (const cudaError_t e = copy_later(to[i], from[i], bytes[i], stream); e != cudaSuccess)
             return e;

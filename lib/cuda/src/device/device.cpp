@@ -188,12 +188,12 @@ private:
         }
         transfer_method method =
             options_.method.value_or(methods_.choose(job.way, typical_run_bytes(job.pages, job.objects), bytes));
-        if (unpinned != 0 && method == transfer_method::mapped_kernel)
-            method = transfer_method::staged_kernel;
-        if (l.queue(job, method, unpinned == 0) == lane::outcome::impossible) {
-            // No room for staging. The kernel that needs none is next, and needs pinned memory.
-            method = unpinned == 0 ? transfer_method::mapped_kernel : transfer_method::copy_engine;
-            (void)l.queue(job, method, unpinned == 0);
+        // Not every way is open: memory that is not pinned, no room for staging. The last one always is.
+        for (const transfer_method next :
+             {method, transfer_method::staged_kernel, transfer_method::mapped_kernel, transfer_method::copy_engine}) {
+            method = next;
+            if (l.queue(job, method, unpinned == 0) == lane::outcome::queued)
+                break;
         }
         cuda_status::use& use = status_.methods[static_cast<std::size_t>(method)];
         ++use.jobs;

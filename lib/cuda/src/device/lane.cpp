@@ -44,14 +44,14 @@ lane::outcome lane::queue(const transfer_job& job, transfer_method method, bool 
 {
     switch (method) {
     case transfer_method::mapped_kernel:
-        if (!pinned)
+        if (!pinned || !host_addresses_)
             return outcome::impossible;
         queue_mapped(job);
         return outcome::queued;
     case transfer_method::staged_kernel:
-        return queue_staged(job);
+        return queue_staged(job, pinned);
     case transfer_method::copy_engine:
-        queue_copies(job);
+        queue_copies(job, pinned);
         return outcome::queued;
     }
     return outcome::impossible;
@@ -68,38 +68,31 @@ void lane::launch(const kernel_launch& l)
 void lane::queue_mapped(const transfer_job& job)
 {
     last_ = kernels_.get();
-    for (planned_launch& planned : plan_mapped(job)) {
-        kernel_launch& l = planned.launch;
-        for (std::uint32_t i = 0; i < l.slices && !host_addresses_; ++i) {
-            void* reachable = nullptr;
-            check(cudaHostGetDevicePointer(&reachable, pointer(l.slice[i].object), 0), "cudaHostGetDevicePointer");
-            l.slice[i].object = reinterpret_cast<std::uintptr_t>(reachable);
-        }
-        launch(l);
-    }
+    for (const planned_launch& planned : plan_mapped(job))
+        launch(planned.launch);
 }
 
-lane::outcome lane::queue_staged(const transfer_job& job)
+lane::outcome lane::queue_staged(const transfer_job& job, bool pinned)
 {
     auto all = part_bytes_ == 0 ? std::vector<planned_launch>{} : plan_staged(job, part_bytes_);
     if (all.empty())
         return outcome::impossible;
     last_ = way_ == direction::gather ? copies_.get() : kernels_.get();
     for (planned_launch& planned : all) {
-        stage(planned, next_part_);
+        stage(planned, next_part_, pinned);
         next_part_ = (next_part_ + 1) % parts;
     }
     return outcome::queued;
 }
 
-void lane::stage(planned_launch& planned, std::size_t part)
+void lane::stage(planned_launch& planned, std::size_t part, bool pinned)
 {
     const auto buffer = reinterpret_cast<std::uintptr_t>(buffer_.get()) + part * part_bytes_;
     for (std::uint32_t i = 0; i < planned.launch.slices; ++i)
         planned.launch.slice[i].object += buffer;
     const auto copy_all = [&] {
         for (const staged_copy& c : planned.copies)
-            add_copies(c.object, buffer + c.staged, c.bytes);
+            add_copies(c.object, buffer + c.staged, c.bytes, pinned);
         submit_copies();
     };
     cudaStream_t const first = way_ == direction::gather ? kernels_.get() : copies_.get();
@@ -118,23 +111,25 @@ void lane::stage(planned_launch& planned, std::size_t part)
     check(cudaEventRecord(emptied_[part].get(), second), "cudaEventRecord");
 }
 
-void lane::queue_copies(const transfer_job& job)
+void lane::queue_copies(const transfer_job& job, bool pinned)
 {
     last_ = copies_.get();
     for (const transfer_job::item& item : job.items)
         for (const copy_run& run : runs(job.pages, job.objects, *item.chunk, job.layers))
-            add_copies(item.object + run.offset, run.device, run.bytes);
+            add_copies(item.object + run.offset, run.device, run.bytes, pinned);
     submit_copies();
 }
 
-void lane::add_copies(std::byte* host, std::uintptr_t device, std::uint64_t bytes)
+void lane::add_copies(std::byte* host, std::uintptr_t device, std::uint64_t bytes, bool pinned)
 {
     while (bytes > 0) {
         const std::size_t n = l1_ ? l1_->in_one_slice({host, bytes}) : bytes;
-        if (way_ == direction::gather)
-            pending_.push_back({host, pointer(device), n});
+        const copy c = way_ == direction::gather ? copy{host, pointer(device), n} : copy{pointer(device), host, n};
+        // What is not pinned is no batch's: nothing says that it may be.
+        if (pinned || l1_->is_pinned({host, n}))
+            pending_.push_back(c);
         else
-            pending_.push_back({pointer(device), host, n});
+            submit(c);
         if (pending_.size() == batch_copies)
             submit_copies();
         host += n;
@@ -143,20 +138,22 @@ void lane::add_copies(std::byte* host, std::uintptr_t device, std::uint64_t byte
     }
 }
 
+void lane::submit(const copy& c)
+{
+    const cudaMemcpyKind kind = way_ == direction::gather ? cudaMemcpyDeviceToHost : cudaMemcpyHostToDevice;
+    check(cudaMemcpyAsync(c.to, c.from, c.bytes, kind, copies_.get()), "cudaMemcpyAsync");
+}
+
 void lane::submit_copies()
 {
-    if (pending_.empty())
-        return;
     const auto all = std::exchange(pending_, {});
-    [[maybe_unused]] const cudaMemcpyKind kind =
-        way_ == direction::gather ? cudaMemcpyDeviceToHost : cudaMemcpyHostToDevice;
 #if CUDART_VERSION >= 12080
     // The driver must have it as well: it may be older than the toolkit.
     static const bool driver_has_batches = [] {
         int version = 0;
         return cudaDriverGetVersion(&version) == cudaSuccess && version >= 12080;
     }();
-    if (driver_has_batches && all.size() > 1) {
+    if (driver_has_batches && host_addresses_ && all.size() > 1) {
         std::vector<void*> to;
         std::vector<void*> from;
         std::vector<std::size_t> sizes;
@@ -183,7 +180,7 @@ void lane::submit_copies()
     }
 #endif
     for (const copy& c : all)
-        check(cudaMemcpyAsync(c.to, c.from, c.bytes, kind, copies_.get()), "cudaMemcpyAsync");
+        submit(c);
 }
 
 void lane::begin_after(cudaEvent_t event)

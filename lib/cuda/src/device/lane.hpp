@@ -23,7 +23,8 @@ class lane {
 public:
     lane(direction way, const cuda_options& options);
 
-    /// Queues all of a job. impossible: what was asked for cannot be, and nothing was queued.
+    /// Queues all of a job. impossible: what was asked for cannot be, and nothing was queued. What is said to be pinned
+    /// is taken for it; of the rest, l1 knows.
     /// Throws system_error for what CUDA refuses; what was queued before is still running then.
     enum class outcome : std::uint8_t { queued, impossible };
     outcome queue(const transfer_job& job, transfer_method method, bool pinned);
@@ -45,18 +46,19 @@ private:
         std::size_t bytes;
     };
     void queue_mapped(const transfer_job& job);
-    outcome queue_staged(const transfer_job& job);
-    void queue_copies(const transfer_job& job);
-    void stage(planned_launch& planned, std::size_t part);
+    outcome queue_staged(const transfer_job& job, bool pinned);
+    void queue_copies(const transfer_job& job, bool pinned);
+    void stage(planned_launch& planned, std::size_t part, bool pinned);
     void launch(const kernel_launch& l);
-    void add_copies(std::byte* host, std::uintptr_t device, std::uint64_t bytes);
+    void add_copies(std::byte* host, std::uintptr_t device, std::uint64_t bytes, bool pinned);
+    void submit(const copy& c);
     void submit_copies();
 
     const direction way_;
     const std::shared_ptr<pinned_memory> l1_;
     const std::uint32_t blocks_;
     const std::uint64_t part_bytes_;
-    bool host_addresses_ = true; // a kernel reaches pinned memory by the host's address
+    bool host_addresses_ = true; // the device reaches registered memory by them; not under WSL2
     owned_stream kernels_;
     owned_stream copies_;
     stream_event mark_;
