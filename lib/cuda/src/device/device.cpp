@@ -109,17 +109,8 @@ public:
 
     void start(transfer_job job, completion done) override
     {
-        std::scoped_lock guard{mutex_};
-        lane& l = job.way == direction::gather ? gather_ : scatter_;
-        try {
-            const device_scope scope{options_.device};
-            queue(l, job);
-            hand_over(l, done);
-        } catch (const boost::system::system_error& e) {
-            // Some of it may be running: the memory must stay until that has ended.
-            l.synchronize();
-            done(e.code());
-        }
+        if (const auto error = try_to_start(job, done))
+            done(error);
     }
 
     [[nodiscard]] device_buffer allocate(std::uint64_t bytes) override
@@ -140,24 +131,22 @@ public:
               "cudaMemcpy");
     }
 
-    void begin_after(void* other) override
+    void begin_after(void* stream, direction way) override
     {
         std::scoped_lock guard{mutex_};
         const device_scope scope{options_.device};
-        const stream_event now = make_event();
-        check(cudaEventRecord(now.get(), static_cast<cudaStream_t>(other)), "cudaEventRecord");
-        gather_.begin_after(now.get());
-        scatter_.begin_after(now.get());
+        lane_of(way).begin_after(static_cast<cudaStream_t>(stream));
     }
-    void end_before(void* other) override
+    void end_before(void* stream, direction way) override
     {
         std::scoped_lock guard{mutex_};
         const device_scope scope{options_.device};
-        gather_.end_before(static_cast<cudaStream_t>(other));
-        scatter_.end_before(static_cast<cudaStream_t>(other));
+        lane_of(way).end_before(static_cast<cudaStream_t>(stream));
     }
 
 private:
+    [[nodiscard]] lane& lane_of(direction way) { return way == direction::gather ? gather_ : scatter_; }
+
     void choose_methods()
     {
         if (options_.methods) {
@@ -171,6 +160,26 @@ private:
         } catch (const boost::system::system_error& e) {
             status_.not_calibrated = e.what();
         }
+    }
+
+    /// Why it could not be started; nothing of it is running then, and `done` is not going to be called.
+    [[nodiscard]] boost::system::error_code try_to_start(const transfer_job& job, const completion& done)
+    try {
+        std::scoped_lock guard{mutex_};
+        const device_scope scope{options_.device};
+        lane& l = lane_of(job.way);
+        try {
+            queue(l, job);
+            hand_over(l, done);
+            return {};
+        } catch (...) {
+            l.abandon(); // some of it may be running: the memory must stay until that has ended
+            throw;
+        }
+    } catch (const boost::system::system_error& e) {
+        return e.code();
+    } catch (...) { // a list of copies that found no memory
+        return make_error_code(boost::system::errc::not_enough_memory);
     }
 
     void queue(lane& l, const transfer_job& job)
@@ -201,11 +210,12 @@ private:
         status_.unpinned_bytes += unpinned;
     }
 
-    /// cudaLaunchHostFunc() would never call back after an error on the device, and who waits would wait for ever.
-    static void hand_over(lane& l, completion& done)
+    /// By cudaStreamAddCallback(): cudaLaunchHostFunc() would never call back after an error on the device, and who
+    /// waits would wait for ever.
+    static void hand_over(lane& l, const completion& done)
     {
         auto p = std::make_unique<pending>(pending{done});
-        check(cudaStreamAddCallback(l.last_stream(), report, p.get(), 0), "cudaStreamAddCallback");
+        l.report(report, p.get());
         (void)p.release(); // report() has it now
     }
 

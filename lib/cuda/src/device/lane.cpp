@@ -24,6 +24,7 @@ lane::lane(direction way, const cuda_options& options)
       part_bytes_{options.staging_bytes / parts},
       kernels_{make_stream()},
       copies_{make_stream()},
+      reports_{make_stream()},
       mark_{make_event()},
       buffer_{nullptr, free_device{options.device}},
       last_{copies_.get()}
@@ -183,10 +184,18 @@ void lane::submit_copies()
         submit(c);
 }
 
-void lane::begin_after(cudaEvent_t event)
+void lane::report(cudaStreamCallback_t callback, void* data)
 {
-    check(cudaStreamWaitEvent(kernels_.get(), event, 0), "cudaStreamWaitEvent");
-    check(cudaStreamWaitEvent(copies_.get(), event, 0), "cudaStreamWaitEvent");
+    check(cudaEventRecord(mark_.get(), last_), "cudaEventRecord");
+    check(cudaStreamWaitEvent(reports_.get(), mark_.get(), 0), "cudaStreamWaitEvent");
+    check(cudaStreamAddCallback(reports_.get(), callback, data, 0), "cudaStreamAddCallback");
+}
+
+void lane::begin_after(cudaStream_t stream)
+{
+    check(cudaEventRecord(mark_.get(), stream), "cudaEventRecord");
+    for (cudaStream_t ours : {kernels_.get(), copies_.get()})
+        check(cudaStreamWaitEvent(ours, mark_.get(), 0), "cudaStreamWaitEvent");
 }
 
 void lane::end_before(cudaStream_t stream)
@@ -199,8 +208,14 @@ void lane::end_before(cudaStream_t stream)
 
 void lane::synchronize() noexcept
 {
-    (void)cudaStreamSynchronize(kernels_.get());
-    (void)cudaStreamSynchronize(copies_.get());
+    for (cudaStream_t ours : {kernels_.get(), copies_.get(), reports_.get()})
+        (void)cudaStreamSynchronize(ours);
+}
+
+void lane::abandon() noexcept
+{
+    pending_.clear();
+    synchronize();
 }
 
 } // namespace terrace::cuda::detail

@@ -16,7 +16,7 @@ namespace terrace::cuda::detail {
 ///               copies      |c0|c1|c2|..                 kernels      |k0|k1|k2|..
 ///
 /// The parts of the buffer are taken in turn, and an event of each says when it is free again. Which stream a job ends
-/// on depends on its method.
+/// on depends on its method. A third stream tells of ends, for a callback holds up the stream that it is in.
 ///
 /// Threads: one at a time, with the device current.
 class lane {
@@ -34,9 +34,15 @@ public:
     [[nodiscard]] cudaStream_t kernels() const noexcept { return kernels_.get(); }
     [[nodiscard]] cudaStream_t copies() const noexcept { return copies_.get(); }
 
-    void begin_after(cudaEvent_t event);
+    /// Calls back, on a thread of the driver, when what was queued last has ended. Reports come in order.
+    void report(cudaStreamCallback_t callback, void* data);
+
+    void begin_after(cudaStream_t stream);
     void end_before(cudaStream_t stream);
+    /// Until all has ended and has been reported.
     void synchronize() noexcept;
+    /// The same, and what was not submitted never will be.
+    void abandon() noexcept;
 
 private:
     static constexpr std::size_t parts = 4;
@@ -61,7 +67,8 @@ private:
     bool host_addresses_ = true; // the device reaches registered memory by them; not under WSL2
     owned_stream kernels_;
     owned_stream copies_;
-    stream_event mark_;
+    owned_stream reports_;
+    stream_event mark_; // who waits for it waits for what it marked at the time
     device_memory buffer_;
     std::array<stream_event, parts> filled_;
     std::array<stream_event, parts> emptied_;

@@ -54,12 +54,17 @@ public:
     [[nodiscard]] virtual cuda_status status() const = 0;
     [[nodiscard]] virtual const method_table& methods() const noexcept = 0;
 
-    /// Jobs that are started later begin when what `stream` (a cudaStream_t) has to do now is done: for a gather of
-    /// pages that a model is still writing. Throws std::runtime_error.
-    virtual void begin_after(void* stream) = 0;
-    /// What `stream` gets to do later begins when the jobs that have been started are done, or have failed. Throws
-    /// std::runtime_error.
-    virtual void end_before(void* stream) = 0;
+    /// Jobs of that direction that are started later begin when what `stream` (a cudaStream_t) has to do now is done: a
+    /// gather of pages that a model is still writing, a scatter into pages that it still reads.
+    ///
+    /// The stream is one of this device, and is not being captured into a graph. What counts is when the backend gets a
+    /// job: an engine starts some of a transfer's jobs at once, and the others as those end.
+    /// Throws std::runtime_error.
+    virtual void begin_after(void* stream, direction way) = 0;
+    /// What `stream` gets to do later begins when the jobs of that direction that the backend has been given are done,
+    /// or have failed; those of a transfer that the engine has not started yet are not among them. Streams as above.
+    /// Throws std::runtime_error.
+    virtual void end_before(void* stream, direction way) = 0;
 };
 
 /// Throws std::runtime_error "no GPU here: ..." if there is none, or what CUDA says; std::invalid_argument for options

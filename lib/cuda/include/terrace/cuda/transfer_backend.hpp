@@ -65,7 +65,8 @@ public:
 
     [[nodiscard]] virtual std::string_view name() const noexcept = 0;
 
-    /// Begins to move, and returns before it is done. Jobs of one direction begin in order.
+    /// Begins to move, and returns before it is done. Jobs of one direction begin in order. Of a GPU's, each run costs
+    /// the calling thread about half a microsecond if the copy engine moves them.
     ///
     /// Errors    reach `done`; the bytes at the job's destination are then anything
     /// Lifetime  objects, chunks and pages stay until `done` is called
