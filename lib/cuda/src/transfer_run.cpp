@@ -11,6 +11,7 @@
 #include <boost/asio/prefer.hpp>
 #include <boost/system/system_error.hpp>
 #include <fmt/format.h>
+#include <optional>
 #include <stdexcept>
 
 namespace terrace::cuda::detail {
@@ -102,11 +103,11 @@ void transfer_run::plan(std::uint32_t layers_per_step, std::uint64_t job_bytes)
     step_ended_.resize(steps_.size());
 }
 
-std::size_t transfer_run::begin_step()
+void transfer_run::begin_step()
 {
     TERRACE_ASSERT(!all_started());
     ++in_flight_;
-    return next_++;
+    ++next_;
 }
 
 transfer_job transfer_run::job_of(std::size_t step) const
@@ -124,16 +125,14 @@ void transfer_run::end_step(std::size_t step, boost::system::error_code error)
 {
     --in_flight_;
     if (error) {
-        stopped_ = true;
-        if (!failure_)
-            failure_ = std::make_exception_ptr(boost::system::system_error{
-                error, fmt::format("{} of layers {} to {}", way_ == direction::gather ? "gather" : "scatter",
-                                   steps_[step].layers.first, steps_[step].layers.last - 1)});
-    } else {
-        step_ended_[step] = true;
-        while (leading_ended_ < steps_.size() && step_ended_[leading_ended_])
-            ++leading_ended_;
+        fail(std::make_exception_ptr(boost::system::system_error{
+            error, fmt::format("{} of layers {} to {}", way_ == direction::gather ? "gather" : "scatter",
+                               steps_[step].layers.first, steps_[step].layers.last - 1)}));
+        return;
     }
+    step_ended_[step] = true;
+    while (leading_ended_ < steps_.size() && step_ended_[leading_ended_])
+        ++leading_ended_;
     end_if_done();
     wake_waiters();
 }
@@ -149,6 +148,15 @@ void transfer_run::stop()
     if (stopped_ || ended_)
         return;
     stopped_ = true;
+    end_if_done();
+    wake_waiters();
+}
+
+void transfer_run::fail(std::exception_ptr why)
+{
+    stopped_ = true;
+    if (!failure_)
+        failure_ = std::move(why);
     end_if_done();
     wake_waiters();
 }
@@ -247,15 +255,16 @@ void transfer_core::submit(std::shared_ptr<transfer_run> run)
 {
     if (closed)
         throw boost::system::system_error{errc::closed};
+    const direction way = run->way();
+    const bool nothing_to_do = run->all_started(); // nothing was reserved
+    if (!nothing_to_do)
+        lines_[static_cast<std::size_t>(way)].push_back(run); // first: it may find no memory
     ++status.transfers;
     running_.push_back(*run);
-    const direction way = run->way();
-    if (run->all_started()) { // nothing was reserved
+    if (nothing_to_do)
         run->end_if_done();
-        return;
-    }
-    lines_[static_cast<std::size_t>(way)].push_back(std::move(run));
-    pump(way);
+    else
+        pump(way);
 }
 
 void transfer_core::stop_all()
@@ -290,16 +299,26 @@ void transfer_core::start(const std::shared_ptr<transfer_run>& run)
         std::shared_ptr<transfer_core> core;
         std::shared_ptr<transfer_run> run;
     };
-    const std::size_t step = run->begin_step();
+    const std::size_t step = run->next_step();
+    std::optional<transfer_job> job;
+    transfer_backend::completion done;
+    try {
+        job.emplace(run->job_of(step));
+        auto way_home = std::make_shared<homecoming>(
+            homecoming{asio::prefer(executor, asio::execution::outstanding_work.tracked), shared_from_this(), run});
+        done = [way_home, step](boost::system::error_code error) {
+            homecoming h = std::move(*way_home);
+            const asio::any_io_executor there = asio::prefer(h.home, asio::execution::outstanding_work.untracked);
+            asio::post(there, [h = std::move(h), step, error] { h.core->end_step(h.run, step, error); });
+        };
+    } catch (...) { // no memory: this one fails, and pump() takes it out of the line
+        run->fail(std::current_exception());
+        return;
+    }
+    run->begin_step();
     ++in_flight_[static_cast<std::size_t>(run->way())];
     ++status.jobs_in_flight;
-    auto way_home = std::make_shared<homecoming>(
-        homecoming{asio::prefer(executor, asio::execution::outstanding_work.tracked), shared_from_this(), run});
-    backend->start(run->job_of(step), [way_home, step](boost::system::error_code error) {
-        homecoming h = std::move(*way_home);
-        const asio::any_io_executor there = asio::prefer(h.home, asio::execution::outstanding_work.untracked);
-        asio::post(there, [h = std::move(h), step, error] { h.core->end_step(h.run, step, error); });
-    });
+    backend->start(std::move(*job), std::move(done));
 }
 
 void transfer_core::end_step(const std::shared_ptr<transfer_run>& run, std::size_t step,

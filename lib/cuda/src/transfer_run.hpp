@@ -55,11 +55,13 @@ public:
     [[nodiscard]] bool all_started() const noexcept { return stopped_ || next_ == steps_.size(); }
     [[nodiscard]] bool ended() const noexcept { return ended_; }
     [[nodiscard]] const transfer_step& step(std::size_t i) const { return steps_[i]; }
-    [[nodiscard]] std::size_t begin_step(); ///< which one it is
+    [[nodiscard]] std::size_t next_step() const noexcept { return next_; }
+    void begin_step(); ///< the next one
     [[nodiscard]] transfer_job job_of(std::size_t step) const;
     void end_step(std::size_t step, boost::system::error_code error);
     void end_if_done();
     void stop();
+    void fail(std::exception_ptr why); ///< what is in flight ends; nothing else begins
 
     [[nodiscard]] write_lease take();
     /// on_cancel: what becomes of a waiter who is cancelled.
