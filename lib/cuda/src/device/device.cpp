@@ -248,6 +248,9 @@ std::optional<std::string> why_no_device(int device)
     int count = 0; // CUDA leaves it as it is when it fails
     if (const cudaError_t e = cudaGetDeviceCount(&count); e != cudaSuccess) {
         (void)cudaGetLastError();
+        int driver = 0;
+        if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0)
+            return "no NVIDIA driver"; // the runtime calls it too old
         return detail::error_of(e).message();
     }
     if (device < 0 || device >= count)
