@@ -2,6 +2,7 @@
 // skipped.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <cstdio>
+#include <cuda_runtime_api.h>
 #include <doctest/doctest.h>
 
 #include <terrace/cuda/device.hpp>
@@ -13,5 +14,7 @@ int main(int argc, char** argv)
         std::printf("no GPU here: %s\n", reason->c_str());
         return no_gpu;
     }
-    return doctest::Context{argc, argv}.run();
+    const int failed = doctest::Context{argc, argv}.run();
+    (void)cudaDeviceReset(); // what is left now is a leak
+    return failed;
 }
