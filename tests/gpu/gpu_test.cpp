@@ -5,11 +5,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 #include <doctest/doctest.h>
+#include <filesystem>
 #include <future>
+#include <sys/mman.h>
 #include <thread>
 
 #include <terrace/cuda/device.hpp>
@@ -238,7 +241,7 @@ TEST_CASE("gpu: pages of 16, 32 and 64 tokens of a model, in chunks of 256, by e
     }
     const auto measured = cuda::make_cuda_backend();
     CHECK(measured->status().not_calibrated == "");
-    CHECK(measured->methods().cells().size() == 18);
+    CHECK(measured->methods().cells().size() == 30);
     for (const std::uint32_t page_tokens : {16U, 32U, 64U})
         check_round_trip(*measured, moved_by(*measured), model(page_tokens), cuda::object_layout{256}, random, pinned);
 }
@@ -539,6 +542,44 @@ TEST_CASE("small: a thread that uses one device may have a backend on another")
         CHECK(cudaGetDevice(&now) == cudaSuccess);
         CHECK(now == 0);
     }
+}
+
+// An error on a device is there for the rest of the process, so this has one of its own.
+TEST_CASE("alone: a kernel that reaches nowhere is reported, and so is every job after it" * doctest::skip())
+{
+    const std::size_t bytes = 1 << 20;
+    void* const nowhere = ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); // whoever asks
+    REQUIRE(nowhere != MAP_FAILED);
+    const auto object = pinned(bytes);
+    auto backend = backend_with(transfer_method::mapped_kernel);
+    auto staging = backend_with(transfer_method::staged_kernel);
+    const auto memory = backend->allocate(bytes);
+    const cuda::page_layout pages{
+        {1, 1, 16, 16, 1, 64, dtype::bf16},
+        {cuda::axis::layer, cuda::axis::kv, cuda::axis::page, cuda::axis::token, cuda::axis::head, cuda::axis::element},
+        {memory.address()}};
+    const cuda::object_layout objects{16};
+    const cuda::paged_chunk chunk{{3}};
+    const auto ended = [&](cuda::cuda_backend& by, void* where) {
+        std::promise<boost::system::error_code> end;
+        by.start({direction::scatter, pages, objects, {0, 1}, {{static_cast<std::byte*>(where), &chunk}}},
+                 [&](boost::system::error_code e) { end.set_value(e); });
+        return end.get_future().get();
+    };
+    CHECK_FALSE(ended(*backend, object.get()));
+    CHECK(ended(*backend, nowhere));
+    CHECK(ended(*backend, object.get()));
+    CHECK(ended(*staging, object.get()));
+    CHECK_THROWS_AS((void)backend->allocate(bytes), std::runtime_error);
+    backend.reset(); // ends
+    staging.reset();
+    CHECK(::munmap(nowhere, bytes) == 0);
+}
+
+TEST_CASE("gpu: what fails on a device is reported, and ends")
+{
+    const auto self = std::filesystem::read_symlink("/proc/self/exe").string();
+    CHECK(std::system(("'" + self + "' --no-skip --minimal --test-case='alone:*'").c_str()) == 0);
 }
 
 TEST_CASE("gpu: options outside their limits are refused")

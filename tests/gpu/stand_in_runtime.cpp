@@ -195,6 +195,10 @@ public:
     {
         locked([&] { failures_[call] = {nth, e}; });
     }
+    void forget_failures()
+    {
+        locked([&] { failures_.clear(); });
+    }
     void work_only_when_waited_for(bool lazy)
     {
         locked([&] { lazy_ = lazy; });
@@ -342,6 +346,10 @@ void stand_in::fail(const std::string& call, int nth, cudaError_t error)
 {
     machine::get().plan_failure(call, nth, error);
 }
+void stand_in::forget_failures()
+{
+    machine::get().forget_failures();
+}
 void stand_in::work_only_when_waited_for(bool lazy)
 {
     machine::get().work_only_when_waited_for(lazy);
@@ -349,10 +357,6 @@ void stand_in::work_only_when_waited_for(bool lazy)
 bool stand_in::idle()
 {
     return machine::get().locked([] { return machine::get().all_idle(); });
-}
-bool stand_in::is_registered(const void* p)
-{
-    return machine::get().is_registered(p);
 }
 
 void terrace::test::require_reachable(const void* p, std::size_t bytes)

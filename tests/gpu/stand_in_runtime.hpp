@@ -12,14 +12,12 @@ constexpr int without_code = 2;  ///< no kernel of ours was compiled for this on
 
 /// The nth call of that name from now on, 1 for the next, is refused.
 void fail(const std::string& call, int nth, cudaError_t error = cudaErrorUnknown);
+void forget_failures(); ///< that were to come
 
 /// Nothing that is queued begins unless some thread waits for a stream, an event or the device.
 void work_only_when_waited_for(bool lazy);
 
 /// Whether no stream has anything to do.
 [[nodiscard]] bool idle();
-
-/// Whether the address is in memory that CUDA has given out or registered.
-[[nodiscard]] bool is_registered(const void* p);
 
 } // namespace terrace::test::stand_in

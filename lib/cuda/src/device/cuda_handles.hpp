@@ -40,19 +40,28 @@ struct free_device {
         (void)cudaFree(p);
     }
 };
-struct free_host {
-    void operator()(void* p) const noexcept { (void)cudaFreeHost(p); }
+constexpr std::align_val_t registered_alignment{4096};
+struct free_registered {
+    void operator()(std::byte* p) const noexcept
+    {
+        (void)cudaHostUnregister(p); // or it never was, for an error
+        ::operator delete(p, registered_alignment);
+    }
 };
 using owned_stream = std::unique_ptr<CUstream_st, destroy_stream>;
 using stream_event = std::unique_ptr<CUevent_st, destroy_event>;
 using device_memory = std::unique_ptr<void, free_device>;
-using pinned_host_memory = std::unique_ptr<void, free_host>;
+using registered_memory = std::unique_ptr<std::byte, free_registered>;
 
 /// Both on the current device, which has to be current when they are destroyed.
+/// Streams come first where multiprocessors are short: a few small blocks need not wait for all of a model's.
 [[nodiscard]] inline owned_stream make_stream()
 {
+    int least = 0;
+    int greatest = 0;
+    check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "cudaDeviceGetStreamPriorityRange");
     cudaStream_t s = nullptr;
-    check(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking), "cudaStreamCreate");
+    check(cudaStreamCreateWithPriority(&s, cudaStreamNonBlocking, greatest), "cudaStreamCreateWithPriority");
     return owned_stream{s};
 }
 [[nodiscard]] inline stream_event make_event(unsigned flags = cudaEventDisableTiming)
@@ -68,11 +77,12 @@ using pinned_host_memory = std::unique_ptr<void, free_host>;
     check(cudaMalloc(&p, bytes), "cudaMalloc");
     return {p, free_device{device}};
 }
-[[nodiscard]] inline pinned_host_memory allocate_pinned(std::size_t bytes)
+/// Of the host, and registered, as L1's slices are.
+[[nodiscard]] inline registered_memory allocate_registered(std::size_t bytes)
 {
-    void* p = nullptr;
-    check(cudaHostAlloc(&p, bytes, cudaHostAllocPortable | cudaHostAllocMapped), "cudaHostAlloc");
-    return pinned_host_memory{p};
+    registered_memory memory{static_cast<std::byte*>(::operator new(bytes, registered_alignment))};
+    check(cudaHostRegister(memory.get(), bytes, cudaHostRegisterPortable | cudaHostRegisterMapped), "cudaHostRegister");
+    return memory;
 }
 
 } // namespace terrace::cuda::detail

@@ -1,5 +1,6 @@
 #include "calibration.hpp"
 #include "cuda_handles.hpp"
+#include "kernels.hpp"
 #include "lane.hpp"
 
 #include <cstring>
@@ -83,10 +84,8 @@ public:
           gather_{direction::gather, options_},
           scatter_{direction::scatter, options_}
     {
-        int multiprocessors = 0;
-        check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, options_.device),
-              "cudaDeviceGetAttribute");
-        status_.multiprocessors = static_cast<std::uint64_t>(multiprocessors);
+        require_kernels();
+        status_.multiprocessors = static_cast<std::uint64_t>(attribute(cudaDevAttrMultiProcessorCount));
         status_.kernel_blocks = options_.kernel_blocks;
         choose_methods();
         on_device_.reset();
@@ -147,6 +146,24 @@ public:
 private:
     [[nodiscard]] lane& lane_of(direction way) { return way == direction::gather ? gather_ : scatter_; }
 
+    [[nodiscard]] int attribute(cudaDeviceAttr which) const
+    {
+        int value = 0;
+        check(cudaDeviceGetAttribute(&value, which, options_.device), "cudaDeviceGetAttribute");
+        return value;
+    }
+
+    void require_kernels() const
+    {
+        const cudaError_t e = load_kernels();
+        if (e == cudaErrorNoKernelImageForDevice)
+            throw std::runtime_error(fmt::format("no GPU here: this build has no code for compute capability {}.{} "
+                                                 "(TERRACE_CUDA_ARCHITECTURES)",
+                                                 attribute(cudaDevAttrComputeCapabilityMajor),
+                                                 attribute(cudaDevAttrComputeCapabilityMinor)));
+        check(e, "cudaFuncGetAttributes");
+    }
+
     void choose_methods()
     {
         if (options_.methods) {
@@ -158,6 +175,8 @@ private:
         try {
             methods_ = method_table{calibrate(options_.device, gather_, scatter_)};
         } catch (const boost::system::system_error& e) {
+            if (e.code() != error_of(cudaErrorMemoryAllocation))
+                throw;
             status_.not_calibrated = e.what();
         }
     }

@@ -68,6 +68,23 @@ cudaError_t launch(const kernel_launch& l, std::uint32_t blocks, cudaStream_t st
     }
 }
 
+template <bool gather>
+cudaError_t load()
+{
+    const void* const kernels[] = {reinterpret_cast<const void*>(&move_units<uint4, gather>),
+                                   reinterpret_cast<const void*>(&move_units<uint2, gather>),
+                                   reinterpret_cast<const void*>(&move_units<std::uint32_t, gather>),
+                                   reinterpret_cast<const void*>(&move_units<std::uint16_t, gather>),
+                                   reinterpret_cast<const void*>(&move_units<std::uint8_t, gather>)};
+    for (const void* kernel : kernels) {
+        cudaFuncAttributes attributes;
+        const cudaError_t e = cudaFuncGetAttributes(&attributes, kernel);
+        if (e != cudaSuccess)
+            return e;
+    }
+    return cudaSuccess;
+}
+
 } // namespace
 
 cudaError_t launch_gather(const kernel_launch& l, std::uint32_t blocks, cudaStream_t stream)
@@ -78,6 +95,12 @@ cudaError_t launch_gather(const kernel_launch& l, std::uint32_t blocks, cudaStre
 cudaError_t launch_scatter(const kernel_launch& l, std::uint32_t blocks, cudaStream_t stream)
 {
     return launch<false>(l, blocks, stream);
+}
+
+cudaError_t load_kernels()
+{
+    const cudaError_t e = load<true>();
+    return e != cudaSuccess ? e : load<false>();
 }
 
 } // namespace terrace::cuda::detail
