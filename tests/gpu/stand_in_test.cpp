@@ -3,9 +3,12 @@
 #include "stand_in_runtime.hpp"
 #include "support/paged_memory.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <boost/system/system_error.hpp>
+#include <cstring>
 #include <doctest/doctest.h>
+#include <future>
 #include <optional>
 
 #include <terrace/cuda/device.hpp>
@@ -92,6 +95,37 @@ TEST_CASE("gpu backend: a job that CUDA refuses half way is reported once, when 
                     CHECK(b.ends == 3);
                 }
     CHECK(refused > 50);
+}
+
+TEST_CASE("gpu backend: of a job that was refused nothing is left to be copied with the next one")
+{
+    cuda_options options;
+    options.method = transfer_method::copy_engine;
+    options.l1 = std::make_shared<cuda::pinned_memory>();
+    const auto backend = cuda::make_cuda_backend(options);
+    constexpr std::size_t page = 16 * 64 * 2;
+    constexpr std::size_t bytes = 2 * page;
+    const auto memory = backend->allocate(2 * bytes);
+    const cuda::page_layout layout{
+        {1, 1, 4, 16, 1, 64, dtype::bf16},
+        {cuda::axis::layer, cuda::axis::kv, cuda::axis::page, cuda::axis::token, cuda::axis::head, cuda::axis::element},
+        {memory.address()}};
+    const cuda::paged_chunk chunk{{3, 1}};
+    const auto first = plain_memory(bytes);
+    const auto second = plain_memory(bytes);
+    std::memset(first.get(), 1, bytes);
+    options.l1->attach({first.get(), page}); // the other half is copied for itself, and refused
+    const auto gather = [&](std::byte* object) {
+        std::promise<boost::system::error_code> end;
+        backend->start({direction::gather, layout, cuda::object_layout{32}, {0, 1}, {{object, &chunk}}},
+                       [&](boost::system::error_code e) { end.set_value(e); });
+        return end.get_future().get();
+    };
+    stand_in::fail("cudaMemcpyAsync", 1);
+    CHECK(gather(first.get()));
+    CHECK_FALSE(gather(second.get()));
+    CHECK(std::all_of(first.get(), first.get() + bytes, [](std::byte b) { return b == std::byte{1}; }));
+    options.l1->detach({first.get(), page});
 }
 
 TEST_CASE("gpu backend: only a lack of memory keeps it from measuring, anything else from starting")

@@ -23,15 +23,19 @@ namespace terrace::cuda {
 struct cuda_options {
     int device = 0; ///< as CUDA numbers them
     /// What L1 is pinned by. Objects that are not pinned are copied all the same, in the thread that starts the job,
-    /// and counted. Null: whatever is moved is pinned.
+    /// and counted. Null: whatever is moved is pinned, says the caller. If it is not, a kernel that is to reach it fails,
+    /// and with it all that this process does on the device.
     std::shared_ptr<pinned_memory> l1 = {};
     /// Always this one, but where it is impossible. None: by sizes.
     std::optional<transfer_method> method = {};
-    /// What decides by sizes. None: measured now, which takes some tenths of a second and 32 MiB of device memory.
+    /// What decides by sizes. None: measured now, in about a second, with 16 MiB of the device's memory and 16 MiB that
+    /// are pinned for it.
     std::optional<method_table> methods = {};
-    /// Blocks of 512 threads that a kernel has at most; each takes a part of one multiprocessor. 1 to 1024
+    /// Blocks of 512 threads that a kernel has at most, but one at least for each of its up to 8 objects. Each takes a
+    /// part of one multiprocessor. Gathers and scatters at the same time take twice as many. 1 to 1024
     std::uint32_t kernel_blocks = 16;
-    /// Device memory of the staged kernel, in each direction, in 4 parts; 0: it is not used. A multiple of 1 KiB
+    /// Device memory of the staged kernel, in 4 parts, once for gathers and once for scatters: all in all, twice this.
+    /// 0: it is not used. A multiple of 1 KiB
     std::uint64_t staging_bytes = std::uint64_t{32} << 20;
 };
 
@@ -44,8 +48,8 @@ struct cuda_status {
     std::array<use, 3> methods;        ///< by transfer_method
     std::uint64_t unpinned_bytes = 0;  ///< of these, from or to memory that was not pinned
     std::uint64_t multiprocessors = 0; ///< of the device
-    std::uint64_t kernel_blocks = 0;   ///< of one kernel at most: no more multiprocessors than that are busy with it
-    std::string not_calibrated;        ///< why nothing was measured although it was to be; empty: it was
+    std::uint64_t kernel_blocks = 0;   ///< as in the options: a direction keeps no more multiprocessors busy than that
+    std::string not_calibrated;        ///< why there was no memory to measure with, if there was none
 };
 
 /// A transfer_backend on a GPU.
@@ -67,8 +71,8 @@ public:
     virtual void end_before(void* stream, direction way) = 0;
 };
 
-/// Throws std::runtime_error "no GPU here: ..." if there is none, or what CUDA says; std::invalid_argument for options
-/// outside their limits.
+/// Throws std::runtime_error "no GPU here: ..." if there is none, or none that this build has code for, or what CUDA says;
+/// std::invalid_argument for options outside their limits.
 [[nodiscard]] TERRACE_API std::shared_ptr<cuda_backend> make_cuda_backend(cuda_options options = {});
 
 } // namespace terrace::cuda

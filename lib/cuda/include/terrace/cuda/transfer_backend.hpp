@@ -33,7 +33,7 @@ struct transfer_job {
     std::vector<item> items; ///< at least one; checked
 };
 
-/// Memory on the device, freed with the last copy.
+/// Memory on the device, freed with the last copy. Of a GPU's, that waits for all that the device is doing.
 class device_buffer {
 public:
     device_buffer(std::shared_ptr<void> memory, device_address address, std::uint64_t bytes)
