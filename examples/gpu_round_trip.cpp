@@ -78,8 +78,21 @@ std::vector<cuda::paged_chunk> chunks_of(const std::vector<std::uint32_t>& table
     return result;
 }
 
-asio::awaitable<void> show(terrace::storage_manager& manager, cuda::transfer_engine& transfers, const kv_cache& from,
-                           const kv_cache& to)
+void compare(kv_cache& from, kv_cache& to, const char* how)
+{
+    from.download();
+    to.download();
+    const auto here = page_table(1);
+    const auto there = page_table(2);
+    for (std::uint32_t plane = 0; plane < shape.planes(); ++plane)
+        for (std::size_t i = 0; i < here.size(); ++i)
+            if (!std::ranges::equal(from.page(plane, here[i]), to.page(plane, there[i])))
+                throw std::logic_error("these are not the bytes that were in the pages");
+    std::printf("%s: every byte of %zu pages in %u layers is as it was\n", how, here.size(), shape.layers);
+}
+
+asio::awaitable<void> show(terrace::storage_manager& manager, cuda::transfer_engine& transfers, kv_cache& from,
+                           kv_cache& to)
 {
     std::vector<std::uint32_t> prompt(chunks * chunk_tokens);
     std::iota(prompt.begin(), prompt.end(), 0);
@@ -100,26 +113,18 @@ asio::awaitable<void> show(terrace::storage_manager& manager, cuda::transfer_eng
                                                    chunks_of(page_table(2)), 2);
     std::printf("%zu of %u chunks came back to the device, %zu of them from L2\n", brought.scattered, chunks,
                 brought.prefetched.l2_hits);
+    if (brought.scattered != chunks)
+        throw std::logic_error("some of the prompt did not come back");
+    compare(from, to, "window by window");
 
-    // Layer by layer: the model runs layer k while layer k + 1 moves.
+    // Layer by layer, into pages that hold something else again: the model runs layer k while layer k + 1 moves.
+    to.fill(3);
     cuda::scatter_request again{std::move(brought.prefetched.lease), to.layout(), objects, chunks_of(page_table(2))};
     auto moving = transfers.submit_scatter(std::move(again).set_layers_per_step(1));
     for (std::uint32_t layer = 0; layer < shape.layers; ++layer)
         co_await moving.layer(layer);
     co_await moving.wait(); // the lease has gone
-}
-
-void compare(kv_cache& from, kv_cache& to)
-{
-    from.download();
-    to.download();
-    const auto here = page_table(1);
-    const auto there = page_table(2);
-    for (std::uint32_t plane = 0; plane < shape.planes(); ++plane)
-        for (std::size_t i = 0; i < here.size(); ++i)
-            if (!std::ranges::equal(from.page(plane, here[i]), to.page(plane, there[i])))
-                throw std::logic_error("these are not the bytes that were in the pages");
-    std::printf("every byte of %zu pages in %u layers is as it was\n", here.size(), shape.layers);
+    compare(from, to, "layer by layer");
 }
 
 int main()
@@ -160,5 +165,4 @@ int main()
     io.run();
     if (failed)
         std::rethrow_exception(failed);
-    compare(from, to);
 }
