@@ -1,4 +1,7 @@
 // How much of the bus transfers reach: each way and both ways at once, against one large pinned copy in the same run.
+// And what they cost a model: how much longer a kernel takes that keeps all multiprocessors busy.
+
+#include "load.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -10,11 +13,11 @@
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 #include <fstream>
+#include <future>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
-#include <thread>
 
 #include <terrace/cuda/device.hpp>
 
@@ -207,6 +210,61 @@ private:
     boost::system::error_code failure_;
 };
 
+/// Something else for the multiprocessors to do.
+class load {
+public:
+    explicit load(std::uint64_t multiprocessors) : blocks_{static_cast<std::uint32_t>(multiprocessors) * 8 * 300}
+    {
+        require(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+        require(cudaEventCreate(&begin_), "cudaEventCreate");
+        require(cudaEventCreate(&end_), "cudaEventCreate");
+        for (int i = 0; i < 4; ++i) { // the first ones warm up
+            start();
+            require(cudaEventSynchronize(end_), "cudaEventSynchronize");
+            alone_ = seconds();
+        }
+    }
+    ~load()
+    {
+        (void)cudaEventDestroy(begin_);
+        (void)cudaEventDestroy(end_);
+        (void)cudaStreamDestroy(stream_);
+    }
+    load(const load&) = delete;
+    load& operator=(const load&) = delete;
+
+    /// What part of the multiprocessors' time goes to what `round` does again and again meanwhile.
+    template <class F>
+    [[nodiscard]] double taken_by(F round)
+    {
+        start();
+        while (cudaEventQuery(end_) == cudaErrorNotReady)
+            round();
+        require(cudaEventSynchronize(end_), "cudaEventSynchronize");
+        return 1 - alone_ / seconds();
+    }
+
+private:
+    void start()
+    {
+        require(cudaEventRecord(begin_, stream_), "cudaEventRecord");
+        require(test::launch_load(blocks_, stream_), "load");
+        require(cudaEventRecord(end_, stream_), "cudaEventRecord");
+    }
+    [[nodiscard]] double seconds() const
+    {
+        float ms = 0;
+        require(cudaEventElapsedTime(&ms, begin_, end_), "cudaEventElapsedTime");
+        return ms / 1000;
+    }
+
+    const std::uint32_t blocks_;
+    cudaStream_t stream_ = nullptr;
+    cudaEvent_t begin_ = nullptr;
+    cudaEvent_t end_ = nullptr;
+    double alone_ = 0;
+};
+
 struct plan {
     std::string name;
     std::shared_ptr<cuda::cuda_backend> backend;
@@ -239,15 +297,64 @@ std::string percent(double part, double whole)
     return fmt::format("{:6.1f} ({:3.0f} %)", part, 100 * part / whole);
 }
 
+/// What one backend does with objects of one size: a row of a table.
+nlohmann::json measure_row(plan& p, const model& m, std::uint32_t page_tokens, std::uint64_t object,
+                           const buffers& memory, const ways& limit, load& other_work)
+{
+    lane out{direction::gather, m, page_tokens, object, memory};
+    lane in{direction::scatter, m, page_tokens, object, memory};
+    const auto both = [&] {
+        out.start(*p.backend);
+        in.start(*p.backend);
+        auto other = std::async(std::launch::async, [&] { in.finish(*p.backend); });
+        out.finish(*p.backend);
+        other.get();
+    };
+    const auto before = p.backend->status();
+    ways is;
+    is.gather = measure(total_bytes, [&] { out.start(*p.backend), out.finish(*p.backend); });
+    is.scatter = measure(total_bytes, [&] { in.start(*p.backend), in.finish(*p.backend); });
+    is.both = measure(2 * total_bytes, both);
+    const std::string used = methods_used(before, p.backend->status());
+    const double taken = other_work.taken_by(both);
+    fmt::print("{:>10} {:>14} {:>15} {:>15} {:>15} {:>5.1f} %  {}\n", object >> 10, p.name,
+               percent(is.gather, limit.gather), percent(is.scatter, limit.scatter), percent(is.both, limit.both),
+               100 * taken, used);
+    std::fflush(stdout); // or a kill would take what is known
+    return {{"model", m.name},
+            {"page_tokens", page_tokens},
+            {"object_bytes", object},
+            {"run_bytes", out.run_bytes()},
+            {"method", p.name},
+            {"used", used},
+            {"gather_gb_per_s", is.gather},
+            {"scatter_gb_per_s", is.scatter},
+            {"both_gb_per_s", is.both},
+            {"multiprocessors_taken", taken}};
+}
+
+void write(const nlohmann::json& report, const std::string& file)
+{
+    if (file.empty())
+        return;
+    std::ofstream out{file};
+    out << report.dump(2) << std::endl;
+    if (!out)
+        throw std::runtime_error("cannot write " + file);
+}
+
 } // namespace
 
 int main(int argc, char** argv)
 try {
     std::string json_file;
     std::uint32_t kernel_blocks = cuda::cuda_options{}.kernel_blocks;
+    std::uint32_t seconds = 3600;
+    const auto began = std::chrono::steady_clock::now();
     CLI::App app{"Measures transfers between L1 and GPU pages against one large pinned copy"};
     app.add_option("--json", json_file, "write the results to this file as well");
     app.add_option("--kernel-blocks", kernel_blocks, "blocks that a kernel has at most")->capture_default_str();
+    app.add_option("--seconds", seconds, "leave out the rows that are left after so long")->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     if (const auto reason = cuda::why_no_device()) {
         fmt::print("no GPU here: {}\n", *reason);
@@ -260,12 +367,10 @@ try {
     buffers memory{*plans.front().backend};
     const ways limit = ceiling(memory);
     const cuda::cuda_status device = plans.front().backend->status();
-    const double share = static_cast<double>(std::min(device.kernel_blocks, device.multiprocessors)) /
-                         static_cast<double>(device.multiprocessors);
-    fmt::print("{}: {} multiprocessors, of which kernels take at most {} ({:.0f} %), copy engines none\n"
+    fmt::print("{}: {} multiprocessors; kernels of at most {} blocks in each direction\n"
                "one pinned copy of {} MiB: {:.1f} GB/s to the host, {:.1f} to the device, {:.1f} both ways\n",
-               properties.name, device.multiprocessors, std::min(device.kernel_blocks, device.multiprocessors),
-               100 * share, total_bytes >> 20, limit.gather, limit.scatter, limit.both);
+               properties.name, device.multiprocessors, device.kernel_blocks, total_bytes >> 20, limit.gather,
+               limit.scatter, limit.both);
     if (!device.not_calibrated.empty())
         fmt::print("not calibrated: {}\n", device.not_calibrated);
     nlohmann::json report{
@@ -275,47 +380,24 @@ try {
         {"ceiling_gb_per_s", {{"gather", limit.gather}, {"scatter", limit.scatter}, {"both", limit.both}}},
         {"results", nlohmann::json::array()}};
 
-    for (const model& m : models) {
-        for (const std::uint32_t page_tokens : {16U, 32U, 64U}) {
-            fmt::print("\n{}, pages of {} tokens; GB/s, and of the pinned copy\n"
-                       "{:>10} {:>14} {:>15} {:>15} {:>15}  used\n",
-                       m.name, page_tokens, "object KiB", "method", "gather", "scatter", "both");
+    load other_work{device.multiprocessors};
+    std::size_t skipped = 0;
+    for (const std::uint32_t page_tokens : {16U, 32U, 64U})
+        for (const model& m : models) {
+            fmt::print(
+                "\n{}, pages of {} tokens; GB/s, of the pinned copy, and of the multiprocessors' time both ways\n"
+                "{:>10} {:>14} {:>15} {:>15} {:>15} {:>7}  used\n",
+                m.name, page_tokens, "object KiB", "method", "gather", "scatter", "both", "taken");
             for (std::uint64_t object = 256 << 10; object <= (32 << 20); object *= 2)
-                for (plan& p : plans) {
-                    lane out{direction::gather, m, page_tokens, object, memory};
-                    lane in{direction::scatter, m, page_tokens, object, memory};
-                    const auto before = p.backend->status();
-                    ways is;
-                    is.gather = measure(total_bytes, [&] { out.start(*p.backend), out.finish(*p.backend); });
-                    is.scatter = measure(total_bytes, [&] { in.start(*p.backend), in.finish(*p.backend); });
-                    is.both = measure(2 * total_bytes, [&] {
-                        out.start(*p.backend);
-                        in.start(*p.backend);
-                        std::jthread other{[&] { in.finish(*p.backend); }};
-                        out.finish(*p.backend);
-                    });
-                    const std::string used = methods_used(before, p.backend->status());
-                    fmt::print("{:>10} {:>14} {:>15} {:>15} {:>15}  {}\n", object >> 10, p.name,
-                               percent(is.gather, limit.gather), percent(is.scatter, limit.scatter),
-                               percent(is.both, limit.both), used);
-                    report["results"].push_back({{"model", m.name},
-                                                 {"page_tokens", page_tokens},
-                                                 {"object_bytes", object},
-                                                 {"run_bytes", out.run_bytes()},
-                                                 {"method", p.name},
-                                                 {"used", used},
-                                                 {"gather_gb_per_s", is.gather},
-                                                 {"scatter_gb_per_s", is.scatter},
-                                                 {"both_gb_per_s", is.both}});
-                }
+                for (plan& p : plans)
+                    if (std::chrono::steady_clock::now() - began < std::chrono::seconds{seconds})
+                        report["results"].push_back(measure_row(p, m, page_tokens, object, memory, limit, other_work));
+                    else
+                        ++skipped;
+            write(report, json_file);
         }
-    }
-    if (!json_file.empty()) {
-        std::ofstream out{json_file};
-        out << report.dump(2) << '\n';
-        if (!out)
-            throw std::runtime_error("cannot write " + json_file);
-    }
+    if (skipped != 0)
+        fmt::print("\n{} rows were skipped: {} seconds are over\n", skipped, seconds);
     return 0;
 } catch (const std::exception& e) {
     fmt::print(stderr, "terrace_gpu_bench: {}\n", e.what());
