@@ -47,6 +47,22 @@ std::shared_ptr<cuda::cuda_backend> backend_with(transfer_method method, std::ui
     return cuda::make_cuda_backend(options);
 }
 
+/// Pins the second, the fourth, ... piece of memory that it is given.
+class every_other final : public cuda::page_locker {
+public:
+    void lock(std::span<std::byte> memory) override
+    {
+        if (++given_ % 2 == 1)
+            throw std::runtime_error("not this one");
+        locker_->lock(memory);
+    }
+    void unlock(std::span<std::byte> memory) noexcept override { locker_->unlock(memory); }
+
+private:
+    const std::shared_ptr<cuda::page_locker> locker_ = cuda::make_cuda_page_locker();
+    int given_ = 0;
+};
+
 /// Another one than most tests use, if there is another.
 int other_device()
 {
@@ -290,17 +306,21 @@ TEST_CASE("small: of a job that is pinned in part each byte is copied, and the r
     for (const transfer_method method : methods) {
         cuda_options options;
         options.method = method;
-        options.l1 = std::make_shared<cuda::pinned_memory>();
+        options.l1 = std::make_shared<cuda::pinned_memory>(cuda::pin_failure::count, std::make_shared<every_other>());
         const auto backend = cuda::make_cuda_backend(options);
-        const auto half = [&](std::size_t bytes) {
-            const auto memory = plain_memory(bytes);
-            const std::size_t first = bytes / 2;
-            options.l1->attach({memory.get() + first, bytes - first});
-            return std::shared_ptr<std::byte>{memory.get(), [memory, first, bytes, l1 = options.l1](std::byte* p) {
-                                                  l1->detach({p + first, bytes - first});
+        const auto two_slices = [l1 = options.l1](std::size_t bytes) {
+            const std::size_t slice = bytes / 2;
+            REQUIRE(slice % 4096 == 0);
+            auto* const memory = static_cast<std::byte*>(std::aligned_alloc(4096, bytes));
+            l1->attach({memory, slice});
+            l1->attach({memory + slice, slice});
+            return std::shared_ptr<std::byte>{memory, [l1, slice](std::byte* p) {
+                                                  l1->detach({p + slice, slice});
+                                                  l1->detach({p, slice});
+                                                  std::free(p);
                                               }};
         };
-        check_round_trip(*backend, moved_by(*backend), model(16), cuda::object_layout{64}, random, half);
+        check_round_trip(*backend, moved_by(*backend), model(16), cuda::object_layout{64}, random, two_slices);
         CHECK(backend->status().unpinned_bytes > 0);
         CHECK(backend->status().methods[0].jobs == 0);
     }

@@ -83,6 +83,17 @@ private:
     const stream_event end_ = make_event(cudaEventDefault);
 };
 
+/// Whatever ends it, no copy may be on its way to memory that goes.
+struct idle_at_the_end {
+    lane& gather;
+    lane& scatter;
+    ~idle_at_the_end()
+    {
+        gather.synchronize();
+        scatter.synchronize();
+    }
+};
+
 } // namespace
 
 std::vector<method_sample> calibrate(int device, lane& gather, lane& scatter)
@@ -91,6 +102,7 @@ std::vector<method_sample> calibrate(int device, lane& gather, lane& scatter)
     const registered_memory object = allocate_registered(job_sizes.back());
     check(cudaMemset(pages.get(), 1, job_sizes.back()), "cudaMemset");
     std::memset(object.get(), 1, job_sizes.back());
+    const idle_at_the_end guard{gather, scatter};
     std::vector<method_sample> samples;
     for (const direction way : {direction::gather, direction::scatter})
         for (const std::uint64_t run : run_sizes)

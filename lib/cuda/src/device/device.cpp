@@ -156,7 +156,7 @@ private:
     void require_kernels() const
     {
         const cudaError_t e = load_kernels();
-        if (e == cudaErrorNoKernelImageForDevice)
+        if (e == cudaErrorNoKernelImageForDevice || e == cudaErrorInvalidDeviceFunction)
             throw std::runtime_error(fmt::format("no GPU here: this build has no code for compute capability {}.{} "
                                                  "(TERRACE_CUDA_ARCHITECTURES)",
                                                  attribute(cudaDevAttrComputeCapabilityMajor),

@@ -23,8 +23,8 @@ namespace terrace::cuda {
 struct cuda_options {
     int device = 0; ///< as CUDA numbers them
     /// What L1 is pinned by. Objects that are not pinned are copied all the same, in the thread that starts the job,
-    /// and counted. Null: whatever is moved is pinned, says the caller. If it is not, a kernel that is to reach it fails,
-    /// and with it all that this process does on the device.
+    /// and counted. Null: whatever is moved is pinned, says the caller. If it is not, a kernel that is to reach it
+    /// fails, and with it all that this process does on the device.
     std::shared_ptr<pinned_memory> l1 = {};
     /// Always this one, but where it is impossible. None: by sizes.
     std::optional<transfer_method> method = {};
@@ -71,8 +71,8 @@ public:
     virtual void end_before(void* stream, direction way) = 0;
 };
 
-/// Throws std::runtime_error "no GPU here: ..." if there is none, or none that this build has code for, or what CUDA says;
-/// std::invalid_argument for options outside their limits.
+/// Throws std::runtime_error "no GPU here: ..." if there is none, or none that this build has code for, or what CUDA
+/// says; std::invalid_argument for options outside their limits.
 [[nodiscard]] TERRACE_API std::shared_ptr<cuda_backend> make_cuda_backend(cuda_options options = {});
 
 } // namespace terrace::cuda
