@@ -88,6 +88,8 @@ void load_flight::stop_if_unclaimed()
     for (const loading_object& object : objects_)
         if (!object.claims.empty())
             return;
+    for (loading_object& object : objects_)
+        table_.erase(object); // it may end without them: whoever wants them loads them anew
     if (auto task = task_.lock())
         task->cancel();
 }

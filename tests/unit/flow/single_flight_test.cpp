@@ -158,6 +158,44 @@ TEST_CASE("single flight: a load that its adapter has not finished in time is jo
     w.close();
 }
 
+TEST_CASE("single flight: a load that was asked to stop is joined no more")
+{
+    world w{{.adapters = 2}};
+    auto& stopped = *w.adapters[1];
+    w.put(stopped, "a b");
+    stopped.loads.shut();
+    std::string_view wanted = "a b";
+    SUBCASE("since its request was cancelled")
+    {
+        auto first = w.start(w.prefetch("a b"));
+        first.cancel();
+        w.settle();
+        CHECK(first.was_aborted());
+    }
+    SUBCASE("since it is past the prefix that its request got")
+    {
+        w.put("x");
+        w.l2.broken = {key("x").to_string()};
+        CHECK(w.run(w.prefetch("x a")).prefix_hits == 0);
+        wanted = "a";
+    }
+    CHECK(stopped.load_calls == 1);
+    auto again = w.start(w.prefetch(wanted));
+    CHECK(stopped.load_calls == 2);
+    stopped.broken = {key("a").to_string()}; // the first ends without it
+    stopped.loads.let_one_pass();
+    w.settle();
+    CHECK_FALSE(again.done());
+    stopped.broken.clear();
+    stopped.loads.open();
+    w.settle();
+    auto hits = again.take();
+    CHECK(hits.found.all());
+    CHECK(intact(hits.lease));
+    hits.lease = {};
+    w.close();
+}
+
 TEST_CASE("single flight: a ticket pins what is on its way")
 {
     world w;
