@@ -51,7 +51,8 @@ public:
     /// keys  of one load call, which are a part of the request's, in its order
     ///
     /// Set: the loaded object is retained, left to the eviction policy. Clear: temporary, freed with its last reader.
-    /// Not asked for a warm request (lock_mode::no), whose objects are all retained.
+    /// Not asked for a warm request (lock_mode::no), whose objects are all retained. Of another size than `keys`, it
+    /// retains nothing.
     [[nodiscard]] virtual bitmap select_l1_retentions(std::span<const object_key> keys) const = 0;
 
     /// A policy by its name. Throws std::invalid_argument that lists the names if there is none of this name.

@@ -71,11 +71,10 @@ load_flight::load_flight(flight_table& table, l1_cache& l1, write_lease staged, 
       admitted_{std::move(admitted)},
       objects_{staged_.size()}
 {
-    for (std::size_t i = 0; i < staged_.size(); ++i) {
-        loading_object& object = objects_.emplace_back(*this, staged_.key(i), layout_);
-        object.retained = retained.test(i);
+    for (std::size_t i = 0; i < staged_.size(); ++i)
+        objects_.emplace_back(*this, staged_.key(i), layout_).retained = retained.test(i);
+    for (loading_object& object : objects_) // last: nothing would take them out again if this threw
         table_.insert(object);
-    }
 }
 
 load_flight::~load_flight()

@@ -446,6 +446,8 @@ void prefetch_chain::launch(prefetch_run& run, write_lease staged, const std::ve
         for (const std::uint32_t at : positions)
             keys.push_back(run.keys()[at]);
         retained = policy_->select_l1_retentions(keys);
+        if (retained.size() != keys.size()) // an answer to another question
+            retained = bitmap{keys.size()};
     }
     auto flight = std::make_shared<load_flight>(flights_, *context_.l1, std::move(staged), layout, retained,
                                                 late_loads_ == late_load_policy::admit, run.admitted);

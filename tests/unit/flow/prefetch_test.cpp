@@ -793,3 +793,33 @@ TEST_CASE("prefetch: the policy decides for each key whether it stays in L1")
     CHECK(manager.read(keys("b")).empty());
     CHECK(manager.read(keys("c")).size() == 1);
 }
+
+TEST_CASE("prefetch: a policy that answers about other keys is not believed, and nothing is retained")
+{
+    class answers_for_one final : public prefetch_policy {
+    public:
+        [[nodiscard]] std::string_view name() const noexcept override { return "answers_for_one"; }
+        [[nodiscard]] load_plan select_load_plan(std::span<const object_key> wanted,
+                                                 std::span<const bitmap> found) const override
+        {
+            return prefetch_policy::make("default")->select_load_plan(wanted, found);
+        }
+        [[nodiscard]] bitmap select_l1_retentions(std::span<const object_key>) const override
+        {
+            return bitmap{1, true};
+        }
+    };
+    asio::io_context io{1};
+    auto script = std::make_shared<scripted_adapter::script>();
+    for (const object_key& k : keys("a b"))
+        script->objects[k.to_string()] = payload(k);
+    config cfg;
+    cfg.l1.capacity_bytes = 4 * object_bytes;
+    cfg.prefetch = std::make_shared<answers_for_one>();
+    storage_manager manager{io.get_executor(), cfg};
+    manager.add_adapter(std::make_unique<scripted_adapter>(script));
+    auto result = manager.async_prefetch({keys("a b"), memory_layout::bytes(object_bytes)}, asio::use_future);
+    io.poll();
+    CHECK(result.get().prefix_hits == 2);
+    CHECK(manager.status().l1.resident_objects == 0);
+}
