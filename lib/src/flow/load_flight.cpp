@@ -23,6 +23,7 @@ void load_claims::claim(loading_object& object, std::size_t position)
     c.on = &object;
     c.position = static_cast<std::uint32_t>(position);
     object.claims.push_back(c);
+    ++object.flight.claims_;
     pending_.set(position);
 }
 
@@ -32,8 +33,8 @@ void load_claims::give_up(if_unclaimed what)
         one& c = cells_[position];
         loading_object& object = *std::exchange(c.on, nullptr);
         object.claims.erase(object.claims.iterator_to(c));
-        if (what == if_unclaimed::stop)
-            object.flight.stop_if_unclaimed();
+        if (--object.flight.claims_ == 0 && what == if_unclaimed::stop)
+            object.flight.stop();
     });
     pending_ = bitmap{pending_.size()};
 }
@@ -82,11 +83,8 @@ load_flight::~load_flight()
     give_up_on_claims();
 }
 
-void load_flight::stop_if_unclaimed()
+void load_flight::stop()
 {
-    for (const loading_object& object : objects_)
-        if (!object.claims.empty())
-            return;
     for (loading_object& object : objects_)
         table_.erase(object); // it may end without them: whoever wants them loads them anew
     if (auto task = task_.lock())
@@ -99,6 +97,7 @@ void load_flight::settle(loading_object& object, bool came)
     while (!object.claims.empty()) {
         load_claims::one& c = object.claims.front();
         object.claims.pop_front();
+        --claims_;
         c.on = nullptr;
         c.of->pending_.set(c.position, false);
         if (!came)

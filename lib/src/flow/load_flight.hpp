@@ -142,7 +142,6 @@ public:
 
     /// The call's task, which is asked to stop when nobody waits any more.
     void runs_in(std::weak_ptr<task_scope::task> task) { task_ = std::move(task); }
-    void stop_if_unclaimed();
 
     /// The load has not come in time: nobody shall wait for it, or find it, any longer.
     void give_up_on_claims();
@@ -152,6 +151,9 @@ public:
     void land(const bitmap& loaded);
 
 private:
+    friend class load_claims;
+    /// Nobody waits for it any more: it is asked to stop, and nobody shall find it.
+    void stop();
     void settle(loading_object& object, bool came);
 
     flight_table& table_;
@@ -161,6 +163,7 @@ private:
     const bool keep_unclaimed_;
     std::shared_ptr<admission_queue::share> admitted_; // until the load has ended, or is late
     fixed_array<loading_object> objects_;
+    std::size_t claims_ = 0; // on all of them
     std::weak_ptr<task_scope::task> task_;
 };
 
