@@ -68,7 +68,7 @@ l1_error l1_cache::stage(slot& s, const memory_layout& layout, bool temporary)
     const std::uint64_t needed = allocator_.rounded(layout.size_bytes());
     if (needed > capacity_)
         return l1_error::larger_than_l1;
-    if (const std::uint64_t promised = promised_bytes_; promised != 0 && promised + needed > room_after_eviction())
+    if (promised_bytes_ + needed > room_after_eviction()) // nothing is evicted for what will not fit all the same
         return l1_error::out_of_memory;
     layout_record& of = record(layout);
     ++of.objects; // now, since evicting the last other object of this layout must not take the record along

@@ -224,6 +224,14 @@ TEST_CASE("L1: a reservation evicts what it needs, the least recently released f
         CHECK(l1.reserve("x").ok(0) == l1_error::out_of_memory);
         CHECK(intact(lease));
     }
+    SUBCASE("nothing is evicted for an object that will not fit all the same")
+    {
+        auto lease = l1.read("a");
+        const auto all_of_it = memory_layout::bytes(4 * object_bytes);
+        auto refused = *l1.cache->reserve_write(keys("x"), all_of_it, write_mode::new_only, on_shortage::keep_leading);
+        CHECK(refused.ok(0) == l1_error::out_of_memory);
+        CHECK(l1.has("b c d"));
+    }
     SUBCASE("nor what is staged")
     {
         l1.cache->clear(clear_mode::unlocked);
