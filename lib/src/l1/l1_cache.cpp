@@ -65,7 +65,7 @@ l1_error l1_cache::stage(slot& s, const memory_layout& layout, bool temporary)
 {
     if (closed_)
         return l1_error::closed;
-    const std::uint64_t needed = allocator_.rounded(layout.size_bytes());
+    const std::uint64_t needed = rounded(layout.size_bytes());
     if (needed > capacity_)
         return l1_error::larger_than_l1;
     if (promised_bytes_ + needed > room_after_eviction()) // nothing is evicted for what will not fit all the same

@@ -5,6 +5,7 @@
 #include "l1/allocator.hpp"
 #include "l1/arena.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -235,8 +236,11 @@ public:
     [[nodiscard]] l1_memory memory() const noexcept { return {{arena_.data(), arena_.size_bytes()}, arena_.fd()}; }
     /// eviction_policy::usage().
     [[nodiscard]] std::vector<salt_usage> usage_by_salt() const;
-    /// What one object of this size takes.
-    [[nodiscard]] std::uint64_t rounded(std::uint64_t bytes) const noexcept { return allocator_.rounded(bytes); }
+    /// What one object of this size takes; of one that is larger than L1, no more than shows that it is.
+    [[nodiscard]] std::uint64_t rounded(std::uint64_t bytes) const noexcept
+    {
+        return allocator_.rounded(std::min(bytes, capacity_ + 1));
+    }
 
     /// Counts everything anew and compares; the first fact that does not hold asserts.
     void check() const;
@@ -287,7 +291,10 @@ private:
     // Under the mutex.
     [[nodiscard]] l1_entry* find(const object_key& key) const noexcept { return index_.find(key); }
     /// What the object takes of the arena: its memory_block need not be looked at.
-    [[nodiscard]] std::uint64_t room_of(const l1_entry& entry) const noexcept { return rounded(entry.bytes); }
+    [[nodiscard]] std::uint64_t room_of(const l1_entry& entry) const noexcept
+    {
+        return allocator_.rounded(entry.bytes);
+    }
     [[nodiscard]] layout_record& record(const memory_layout& layout);
     void drop_use(layout_record& record) noexcept;
     [[nodiscard]] bool may_grow() const noexcept

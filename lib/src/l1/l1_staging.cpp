@@ -139,7 +139,7 @@ std::optional<write_lease> l1_cache::reserve_write(std::span<const object_key> k
     const auto needed = [&] {
         const auto staged =
             std::ranges::count_if(keys, [&](const object_key& key) { return refusal(key) == l1_error::none; });
-        return static_cast<std::uint64_t>(staged) * allocator_.rounded(layout.size_bytes());
+        return static_cast<std::uint64_t>(staged) * rounded(layout.size_bytes());
     };
     return reserve(keys, mode, shortage, needed, [&](slot& s, std::size_t i) {
         index_.prefetch(keys[std::min(i + fetched_ahead, keys.size() - 1)]);
@@ -155,7 +155,7 @@ std::optional<write_lease> l1_cache::stage_for_load(std::span<const object_key> 
         std::uint64_t bytes = 0;
         std::size_t begin = 0;
         for (const layout_run& run : layouts)
-            bytes += (run.end - std::exchange(begin, run.end)) * allocator_.rounded(run.layout.size_bytes());
+            bytes += (run.end - std::exchange(begin, run.end)) * rounded(run.layout.size_bytes());
         return bytes;
     };
     return reserve(keys, write_mode::new_only, shortage, needed,

@@ -137,6 +137,9 @@ TEST_CASE("store: reserve_write_when_free waits for what stores hold")
     {
         auto lease = w.run(w.manager.reserve_write_when_free(keys("c d e"), w.layout, later));
         CHECK(lease.ok(0) == l1_error::out_of_memory);
+        const auto huge = memory_layout::known_by(~std::uint64_t{0}, 1);
+        lease = w.run(w.manager.reserve_write_when_free(keys("c d"), huge, later));
+        CHECK(lease.ok(0) == l1_error::larger_than_l1);
     }
     w.l2.stores.open();
     w.settle();

@@ -193,9 +193,11 @@ TEST_CASE("L1: out of memory, the keys before keep their reservations")
 TEST_CASE("L1: an object larger than L1 is refused as such")
 {
     small_l1 l1{2};
-    auto lease = *l1.cache->reserve_write(keys("a"), memory_layout::bytes(3 * object_bytes), write_mode::new_only,
-                                          on_shortage::keep_leading);
-    CHECK(lease.ok(0) == l1_error::larger_than_l1);
+    for (const std::uint64_t bytes : {std::uint64_t{3 * object_bytes}, ~std::uint64_t{0}}) {
+        auto lease = *l1.cache->reserve_write(keys("a"), memory_layout::known_by(bytes, 1), write_mode::new_only,
+                                              on_shortage::keep_leading);
+        CHECK(lease.ok(0) == l1_error::larger_than_l1);
+    }
 }
 
 TEST_CASE("L1: a reservation evicts what it needs, the least recently released first")
