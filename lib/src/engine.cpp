@@ -91,9 +91,9 @@ std::shared_ptr<engine> engine::make(asio::any_io_executor executor, config cfg)
 engine::engine(asio::any_io_executor executor, const config& cfg)
     : context{executor, cfg.clock != nullptr ? cfg.clock : make_system_clock(executor), make_l1(cfg),
               cfg.random_seed ? *cfg.random_seed : std::random_device{}(), cfg.log},
-      room{context},
+      room{context, [this] { return stores.held_bytes(); }},
       stores{context, cfg.store, cfg.prefetch_limits.window_bytes},
-      chain{context, room, [this] { return stores.holds_memory(); }, cfg},
+      chain{context, room, cfg},
       eviction{context, share_of(cfg.l1.capacity_bytes, cfg.eviction.low_watermark)},
       ledger{context.l1},
       pins{context, share_of(cfg.l1.capacity_bytes, cfg.pinned_limit)},
@@ -217,10 +217,8 @@ asio::awaitable<write_lease> engine::reserve_write_when_free(std::vector<object_
     room_queue::attempt attempt = [&](l1_cache::on_shortage shortage) {
         return l1.reserve_write(keys, layout, mode, shortage);
     };
-    const bool never_fits = keys.size() > l1.capacity_bytes() / l1.rounded(layout.size_bytes());
-    std::function<bool()> worth_waiting = [&l1, never_fits] { return !never_fits && l1.anything_held(); };
-    const std::uint64_t bytes = keys.size() * l1.rounded(layout.size_bytes());
-    co_return co_await room.reserve(std::move(attempt), bytes, std::move(worth_waiting), deadline);
+    const room_wish wish{keys.size() * l1.rounded(layout.size_bytes()), room_wish::patience::anyone};
+    co_return co_await room.reserve(std::move(attempt), wish, deadline);
 }
 
 lookup_state::~lookup_state()

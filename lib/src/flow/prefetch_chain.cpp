@@ -28,11 +28,9 @@ std::uint64_t limit_or(std::uint64_t configured, std::uint64_t otherwise)
 
 } // namespace
 
-prefetch_chain::prefetch_chain(flow_context& context, room_queue& room, std::function<bool()> stores_hold_memory,
-                               const config& cfg)
+prefetch_chain::prefetch_chain(flow_context& context, room_queue& room, const config& cfg)
     : context_{context},
       room_{room},
-      stores_hold_memory_{std::move(stores_hold_memory)},
       policy_{cfg.prefetch},
       late_loads_{cfg.late_loads},
       room_timeout_{cfg.prefetch_limits.room_timeout},
@@ -479,11 +477,9 @@ asio::awaitable<write_lease> prefetch_chain::reserve(const prefetch_run& run, co
     auto until = context_.clock->now() + room_timeout_;
     if (run.deadline)
         until = std::min<clock::time_point>(until, *run.deadline);
-    std::uint64_t bytes = 0;
-    for (std::size_t i = 0, at = 0; i < layouts.size(); at = layouts[i++].end)
-        bytes += (layouts[i].end - at) * context_.l1->rounded(layouts[i].layout.size_bytes());
+    const room_wish wish{context_.l1->needed_bytes(layouts), room_wish::patience::stores};
     room_queue::attempt again = attempt;
-    co_return co_await room_.reserve(std::move(again), bytes, stores_hold_memory_, until);
+    co_return co_await room_.reserve(std::move(again), wish, until);
 }
 
 asio::awaitable<void> prefetch_chain::load_from(std::shared_ptr<load_flight> flight, l2_locks locks,

@@ -8,7 +8,6 @@
 #include "flow/rendezvous.hpp"
 #include "flow/room_queue.hpp"
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -26,8 +25,7 @@ namespace terrace {
 /// Threads    the engine's executor, but for what says otherwise
 class prefetch_chain {
 public:
-    prefetch_chain(flow_context& context, room_queue& room, std::function<bool()> stores_hold_memory,
-                   const config& cfg);
+    prefetch_chain(flow_context& context, room_queue& room, const config& cfg);
 
     /// Whoever wants to hear how a run gets on.
     class observer {
@@ -87,7 +85,6 @@ private:
 
     flow_context& context_;
     room_queue& room_;
-    const std::function<bool()> stores_hold_memory_;
     const std::shared_ptr<const prefetch_policy> policy_;
     const late_load_policy late_loads_;
     const std::chrono::milliseconds room_timeout_;

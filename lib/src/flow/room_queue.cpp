@@ -2,11 +2,10 @@
 
 namespace terrace {
 
-asio::awaitable<write_lease> room_queue::reserve(attempt try_reserve, std::uint64_t bytes,
-                                                 std::function<bool()> worth_waiting, clock::time_point deadline)
+asio::awaitable<write_lease> room_queue::reserve(attempt try_reserve, room_wish wish, clock::time_point deadline)
 {
     using on_shortage = l1_cache::on_shortage;
-    place me{*this};
+    place me{*this, wish};
     bool late = false;
     clock::alarm alarm{*context_.clock, [&] {
                            late = true;
@@ -15,21 +14,41 @@ asio::awaitable<write_lease> room_queue::reserve(attempt try_reserve, std::uint6
     alarm.set(deadline);
     while (true) {
         context_.throw_if_stopping();
+        context_.l1->ask_for_room(); // before the attempt: what is released from here on is told
+        std::optional<write_lease> lease;
         if (me.first()) {
             context_.l1->promise(0);
-            context_.l1->ask_for_room(); // before the attempt: what is released from here on is told
-            auto lease = try_reserve(on_shortage::give_up);
-            if (!lease && (late || !worth_waiting()))
-                lease = try_reserve(on_shortage::keep_leading);
-            if (lease)
-                co_return std::move(*lease);
-            context_.l1->promise(bytes);
-        } else if (late) {
-            auto lease = try_reserve(on_shortage::keep_leading);
-            co_return std::move(*lease);
+            lease = try_reserve(on_shortage::give_up);
         }
+        if (!lease && (late || !worth_waiting(me)))
+            lease = try_reserve(on_shortage::keep_leading);
+        if (lease)
+            co_return std::move(*lease);
+        if (me.first())
+            context_.l1->promise(wish.bytes);
         co_await me.turn.wake().wait();
     }
+}
+
+bool room_queue::worth_waiting(const place& me) const
+{
+    room_forecast ahead = forecast();
+    for (const place& other : line_) {
+        const bool worth = ahead.worth_waiting(other.wish);
+        if (&other == &me)
+            return worth;
+    }
+    return false;
+}
+
+void room_queue::wake()
+{
+    if (line_.empty())
+        return;
+    room_forecast ahead = forecast();
+    for (place& waiting : line_)
+        if (!ahead.worth_waiting(waiting.wish) || waiting.first())
+            waiting.turn.wake().notify_all();
 }
 
 } // namespace terrace

@@ -55,10 +55,12 @@ public:
         virtual void ended(const store_batch& batch) noexcept = 0;
     };
 
-    store_batch(listener& owner, std::uint64_t number, write_mode written, std::size_t objects)
+    /// room  what the objects take of L1
+    store_batch(listener& owner, std::uint64_t number, write_mode written, std::size_t objects, std::uint64_t room)
         : owner_{owner},
           number_{number},
           written_{written},
+          room_{room},
           targets_left_(objects),
           failed_{objects}
     {
@@ -69,6 +71,7 @@ public:
 
     [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
     [[nodiscard]] write_mode written() const noexcept { return written_; }
+    [[nodiscard]] std::uint64_t room() const noexcept { return room_; }
     /// What was written as new has the bytes that its key names, wherever it is found.
     [[nodiscard]] store_mode mode() const noexcept
     {
@@ -85,6 +88,7 @@ private:
     listener& owner_;
     const std::uint64_t number_;
     const write_mode written_;
+    const std::uint64_t room_;
     std::vector<std::uint32_t> targets_left_; // of each object
     bitmap failed_;                           // by at least one target
 };

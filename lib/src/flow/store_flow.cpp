@@ -8,7 +8,7 @@ namespace terrace {
 
 bool store_flow::offer(store_offer objects)
 {
-    ++held_;
+    held_bytes_ += context_.l1->room_of(objects.objects);
     std::scoped_lock guard{mutex_};
     offered_.push_back(std::move(objects));
     return offered_.size() == 1;
@@ -22,8 +22,9 @@ void store_flow::take_offers()
         fresh.swap(offered_);
     }
     for (store_offer& offered : fresh) {
+        const std::uint64_t bytes = context_.l1->room_of(offered.objects);
         consider(std::move(offered));
-        --held_;
+        held_bytes_ -= bytes;
     }
 }
 
@@ -98,8 +99,9 @@ void store_flow::enqueue(const store_offer& chosen, const adapter_list& adapters
 
         const auto objects = context_.l1->share(chosen.objects, part);
         store_batch::listener& me = *this;
-        auto batch = std::make_shared<store_batch>(me, ++last_batch_, chosen.written, objects.size());
-        ++held_;
+        const std::uint64_t room = context_.l1->room_of(objects);
+        auto batch = std::make_shared<store_batch>(me, ++last_batch_, chosen.written, objects.size(), room);
+        held_bytes_ += room;
         outstanding_.insert(batch->number());
         std::vector<store_job> jobs(targets.size());
         for (std::size_t i = 0; i < targets.size(); ++i) {
@@ -146,7 +148,7 @@ void store_flow::late(const store_batch& batch) noexcept
 void store_flow::ended(const store_batch& batch) noexcept
 {
     outstanding_.erase(batch.number());
-    --held_;
+    held_bytes_ -= batch.room();
     changed_.notify_all();
 }
 

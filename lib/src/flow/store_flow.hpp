@@ -20,7 +20,7 @@ namespace terrace {
 /// Committed objects come in locked, so that none is evicted before it is stored; each target holds a lease of its own
 /// until it is done. No queue therefore ever holds more than L1 does.
 ///
-/// Threads: the engine's executor, but for offer() and holds_memory().
+/// Threads: the engine's executor, but for offer() and held_bytes().
 class store_flow : private store_batch::listener {
 public:
     store_flow(flow_context& context, std::shared_ptr<store_policy> policy, std::uint64_t window_bytes)
@@ -35,8 +35,8 @@ public:
     [[nodiscard]] bool offer(store_offer objects);
     void take_offers();
 
-    /// Whether objects in L1 are locked for stores. Any thread.
-    [[nodiscard]] bool holds_memory() const noexcept { return held_ != 0; }
+    /// What is locked in L1 for stores, at most: an object of a batch may be done before the batch is. Any thread.
+    [[nodiscard]] std::uint64_t held_bytes() const noexcept { return held_bytes_; }
 
     /// Waits until everything committed so far is stored, has failed to be, or is late.
     asio::awaitable<void> flush();
@@ -65,8 +65,8 @@ private:
 
     std::set<std::uint64_t> outstanding_; // numbers of the batches that are neither done nor late
     std::uint64_t last_batch_ = 0;
-    counter held_;  // offers not considered yet, and batches outstanding
-    event changed_; // a batch is done
+    counter held_bytes_; // of offers not considered yet, and of batches
+    event changed_;      // a batch is done
     demotion_flow demotion_;
     std::map<adapter_id, std::shared_ptr<store_lane>> lanes_; // the last member: their batches use the others
 };

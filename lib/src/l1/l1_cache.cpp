@@ -339,6 +339,14 @@ void l1_cache::offer_when_wanted(const read_lease& held, const bitmap& which, wr
     which.for_each_set([&](std::size_t i) { held.held_.at(i)->unstored = as; });
 }
 
+std::uint64_t l1_cache::room_of(const read_lease& held) const noexcept
+{
+    std::uint64_t bytes = 0;
+    for (const l1_entry* entry : held.held_)
+        bytes += room_of(*entry);
+    return bytes;
+}
+
 read_lease l1_cache::share(const l1_pins& pins, std::size_t positions)
 {
     std::vector<l1_entry*> shared;
@@ -569,10 +577,10 @@ void l1_cache::tell_growth(const l1_growth& how) noexcept
         listener->on_growth(how);
 }
 
-bool l1_cache::anything_held() const
+l1_room l1_cache::room() const
 {
     std::scoped_lock guard{mutex_};
-    return counts_.locks != 0 || counts_.staged_objects != 0;
+    return room_now();
 }
 
 std::span<std::byte> l1_cache::usable_memory() const

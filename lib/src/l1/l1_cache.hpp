@@ -68,6 +68,12 @@ struct l1_hold {
     std::uint32_t locks = 0;
 };
 
+/// How L1's memory is taken.
+struct l1_room {
+    std::uint64_t usable_bytes = 0; // once it has grown, as far as it can for now
+    std::uint64_t held_bytes = 0;   // staged or locked; the rest is free, or can be evicted
+};
+
 /// How growing L1 went.
 struct l1_growth {
     std::uint64_t usable_bytes = 0;      // now
@@ -154,6 +160,9 @@ public:
         keep_leading, ///< answers with the keys that came before
         give_up,      ///< holds nothing, and answers nothing
     };
+    /// What the objects of these runs take.
+    [[nodiscard]] std::uint64_t needed_bytes(std::span<const layout_run> layouts) const noexcept;
+
     /// storage_manager::reserve_write(); the keys have been checked.
     [[nodiscard]] std::optional<write_lease>
     reserve_write(std::span<const object_key> keys, const memory_layout& layout, write_mode mode, on_shortage shortage);
@@ -182,6 +191,8 @@ public:
     {
         return held.held_.at(i)->layout->layout;
     }
+    /// What the objects that a lease holds take.
+    [[nodiscard]] std::uint64_t room_of(const read_lease& held) const noexcept;
     /// A lease of its own, one lock each, on some of what another holds.
     [[nodiscard]] read_lease share(const read_lease& held, const bitmap& which);
 
@@ -222,8 +233,7 @@ public:
     void promise(std::uint64_t bytes) noexcept { promised_bytes_ = bytes; }
     /// on_room() will be called for whatever becomes free or evictable from now on, once.
     void ask_for_room() noexcept { room_wanted_ = true; }
-    /// Whether anything is staged or locked, that is, whether there is anything to wait for.
-    [[nodiscard]] bool anything_held() const;
+    [[nodiscard]] l1_room room() const;
 
     /// Refuses reservations and discards commits from now on.
     void close();
@@ -301,10 +311,15 @@ private:
     {
         return allocator_.capacity_bytes() < capacity_ && growth_pause_ == 0;
     }
+    [[nodiscard]] l1_room room_now() const noexcept
+    {
+        return {may_grow() ? capacity_ : allocator_.capacity_bytes(), counts_.staged_bytes + counts_.locked_bytes};
+    }
     /// What could be had at most, if L1 grew and everything that nobody holds were evicted.
     [[nodiscard]] std::uint64_t room_after_eviction() const noexcept
     {
-        return (may_grow() ? capacity_ : allocator_.capacity_bytes()) - counts_.staged_bytes - counts_.locked_bytes;
+        const l1_room now = room_now();
+        return now.usable_bytes - now.held_bytes;
     }
     [[nodiscard]] l1_error stage(slot& s, const memory_layout& layout, bool temporary);
     void publish(l1_entry& entry);

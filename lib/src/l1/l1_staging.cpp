@@ -148,16 +148,19 @@ std::optional<write_lease> l1_cache::reserve_write(std::span<const object_key> k
     });
 }
 
+std::uint64_t l1_cache::needed_bytes(std::span<const layout_run> layouts) const noexcept
+{
+    std::uint64_t bytes = 0;
+    std::size_t begin = 0;
+    for (const layout_run& run : layouts)
+        bytes += (run.end - std::exchange(begin, run.end)) * rounded(run.layout.size_bytes());
+    return bytes;
+}
+
 std::optional<write_lease> l1_cache::stage_for_load(std::span<const object_key> keys,
                                                     std::span<const layout_run> layouts, on_shortage shortage)
 {
-    const auto needed = [&] {
-        std::uint64_t bytes = 0;
-        std::size_t begin = 0;
-        for (const layout_run& run : layouts)
-            bytes += (run.end - std::exchange(begin, run.end)) * rounded(run.layout.size_bytes());
-        return bytes;
-    };
+    const auto needed = [&] { return needed_bytes(layouts); };
     return reserve(keys, write_mode::new_only, shortage, needed,
                    [&, run = layouts.begin()](slot& s, std::size_t i) mutable {
                        if (i == 0) // the first time, and again once L1 has grown

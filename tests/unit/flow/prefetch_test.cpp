@@ -342,6 +342,59 @@ TEST_CASE("prefetch: too little L1 memory trims the hit, it does not fail")
     w.close();
 }
 
+TEST_CASE("prefetch: it waits for room only if stores alone can make it")
+{
+    world w{{.l1_objects = 8}};
+    w.put("a b c d e f g h i");
+    SUBCASE("not for more than L1 has")
+    {
+        w.l2.stores.shut();
+        w.write("x");
+        CHECK(w.run(w.prefetch("a b c d e f g h i")).prefix_hits == 7);
+        CHECK(w.manager.reserve_write(keys("y"), w.layout).ok(0) == l1_error::none);
+    }
+    SUBCASE("not for what readers hold")
+    {
+        w.write("r s t u");
+        auto reading = w.manager.read(keys("r s t u"));
+        w.l2.stores.shut();
+        w.write("x");
+        CHECK(w.run(w.prefetch("a b c d e")).prefix_hits == 3); // 4 if the store ended
+        CHECK(w.manager.reserve_write(keys("y"), w.layout).ok(0) == l1_error::none);
+    }
+    SUBCASE("not behind a writer who waits for readers")
+    {
+        w.write("r s t u v");
+        auto reading = w.manager.read(keys("r s t u v"));
+        w.l2.stores.shut();
+        w.write("x");
+        auto writer = w.start(w.manager.reserve_write_when_free(keys("p q r2 s2"), w.layout, w.time->now() + 1h));
+        CHECK_FALSE(writer.done());
+        CHECK(w.run(w.prefetch("a")).prefix_hits == 0); // the writer needs all that there is
+        reading = {};
+        w.settle();
+        CHECK(writer.take().leading() == 4);
+    }
+    SUBCASE("behind a writer who waits for a store it does, until that takes something else")
+    {
+        w.write("r s");
+        auto reading = w.manager.read(keys("r s"));
+        w.l2.stores.shut();
+        w.write("u v w x");
+        auto writer = w.start(w.manager.reserve_write_when_free(keys("p q t"), w.layout, w.time->now() + 1h));
+        auto hits = w.start(w.prefetch("a b c d"));
+        CHECK_FALSE(hits.done());
+        w.l2.stores.open();
+        w.settle();
+        CHECK(writer.done());
+        CHECK(hits.take().prefix_hits == 3);
+        (void)writer.take();
+    }
+    w.l2.stores.open();
+    w.settle();
+    w.close();
+}
+
 TEST_CASE("prefetch: cancelled, it answers at once, and its buffers stay until the adapter has let go of them")
 {
     world w;
