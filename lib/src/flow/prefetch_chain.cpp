@@ -267,8 +267,10 @@ prefetch_result prefetch_chain::answer(const request_shape& shape, lock_mode loc
     result.l2_hits = (result.found - resident).count();
     if (lock == lock_mode::yes)
         result.lease = std::move(pins).into_lease();
-    else
+    else {
+        pins.retain(); // others may have brought some of it, for as long as they read it
         pins = {};
+    }
     result.latency = context_.clock->now() - came;
     context_.prefetch_latency.record(result.latency);
     context_.counters.l1_hit_keys += result.l1_hits;

@@ -420,6 +420,14 @@ std::vector<l1_entry*> l1_cache::disown(read_lease& lease) noexcept
     return std::exchange(lease.held_, {});
 }
 
+void l1_cache::retain(std::span<l1_entry* const> held)
+{
+    std::scoped_lock guard{mutex_};
+    for (l1_entry* entry : held)
+        if (entry != nullptr)
+            entry->temporary = false;
+}
+
 read_lease l1_cache::to_lease(l1_pins pins)
 {
     std::erase(pins.at_, nullptr);

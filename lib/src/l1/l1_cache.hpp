@@ -117,6 +117,8 @@ public:
 
     /// Releases what is not in `wanted`.
     void keep_only(const bitmap& wanted);
+    /// Leaves what is held to the eviction policy once nobody reads it, be it temporary.
+    void retain();
 
     /// Turns what is held into a lease, in order of position.
     [[nodiscard]] read_lease into_lease() &&;
@@ -291,6 +293,7 @@ private:
     /// Empties a lease without releasing: lease.readers() locks of each object are now the caller's.
     [[nodiscard]] static std::vector<l1_entry*> disown(read_lease& lease) noexcept;
     [[nodiscard]] static read_lease to_lease(l1_pins pins);
+    void retain(std::span<l1_entry* const> held);
 
     /// Unstored objects that somebody wants, each locked for the store flow.
     struct wanted_objects {

@@ -177,6 +177,12 @@ void l1_pins::keep_only(const bitmap& wanted)
     l1_->release(std::move(released), readers_);
 }
 
+void l1_pins::retain()
+{
+    if (l1_ != nullptr)
+        l1_->retain(at_);
+}
+
 read_lease l1_pins::into_lease() &&
 {
     return l1_cache::to_lease(std::move(*this));

@@ -294,6 +294,21 @@ TEST_CASE("prefetch: a warm request leaves its objects in L1, unlocked and retai
     w.close();
 }
 
+TEST_CASE("prefetch: a warm request retains what others have brought into L1 for themselves only")
+{
+    world w;
+    w.put("a b c");
+    w.l2.broken = {key("b").to_string()};
+    auto demand = w.run(w.manager.prefetch(w.request("a b c").set_trim(trim_rule::sparse)));
+    CHECK(demand.found.count() == 2);
+    auto warm = w.run(w.manager.prefetch(w.request("a b c").set_lock(lock_mode::no)));
+    CHECK(warm.prefix_hits == 1);
+    demand.lease = {};
+    CHECK(w.resident("a"));
+    CHECK_FALSE(w.resident("c")); // no part of what the warm request got
+    w.close();
+}
+
 TEST_CASE("prefetch: too little L1 memory trims the hit, it does not fail")
 {
     world w{{.l1_objects = 3}};
