@@ -1,4 +1,7 @@
-// What a request allocates once the engine is warm. A program of its own, as it replaces operator new.
+// What a request allocates once the engine is warm, and what is left when it cannot. A program of its own, as it
+// replaces operator new.
+
+#include "l1/l1_cache.hpp"
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
@@ -18,11 +21,18 @@ using namespace terrace;
 
 namespace {
 
+constexpr std::size_t any_number = ~std::size_t{0};
+
 thread_local std::size_t allocations = 0;
+thread_local std::size_t allocations_left = any_number; // then there is no memory
 
 void* counted(std::size_t bytes, std::size_t alignment = alignof(std::max_align_t))
 {
     ++allocations;
+    if (allocations_left != any_number && allocations_left-- == 0) {
+        allocations_left = 0;
+        throw std::bad_alloc{};
+    }
     if (void* memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment))
         return memory;
     throw std::bad_alloc{};
@@ -59,6 +69,12 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept
 namespace {
 
 const auto layout = memory_layout::bytes(4096);
+
+/// So many allocations succeed while this lives.
+struct no_memory_after {
+    explicit no_memory_after(std::size_t n) { allocations_left = n; }
+    ~no_memory_after() { allocations_left = any_number; }
+};
 
 /// An engine without adapters, whose L1 has some objects.
 struct warm_engine {
@@ -134,6 +150,43 @@ TEST_CASE("reading what is in L1 allocates nothing")
         CHECK(engine.manager.read(keys).size() == keys.size());
         co_return allocations - before;
     }) == 0);
+}
+
+TEST_CASE("who locks objects that are not stored yet, and finds no memory for it, locks nothing")
+{
+    l1_config cfg;
+    cfg.capacity_bytes = 64 * layout.size_bytes();
+    cfg.huge_pages = huge_page_mode::off;
+    auto l1 = std::make_shared<l1_cache>(cfg, eviction_policy::make("lru"), cfg.capacity_bytes);
+    const auto keys = warm_engine::keys(64);
+    const layout_run all{keys.size(), layout};
+    const bitmap every{keys.size(), true};
+    l1->reserve_write(keys, layout, write_mode::new_only, l1_cache::on_shortage::give_up)->commit();
+    l1->offer_when_wanted(l1->read(keys, 1), every, write_mode::new_only); // as after a store that failed
+
+    bool locks_them = false;
+    SUBCASE("to read them")
+    {
+        for (std::size_t enough = 0; !locks_them; ++enough) {
+            try {
+                const no_memory_after so_many{enough};
+                locks_them = l1->read(keys, 1).size() == keys.size();
+            } catch (const std::bad_alloc&) {
+            }
+            REQUIRE(l1->status().locks == 0);
+        }
+    }
+    SUBCASE("for a prefetch")
+    {
+        for (std::size_t enough = 0; !locks_them; ++enough) {
+            try {
+                const no_memory_after so_many{enough};
+                locks_them = l1->pin(keys, {&all, 1}, 1).present().all();
+            } catch (const std::bad_alloc&) {
+            }
+            REQUIRE(l1->status().locks == 0);
+        }
+    }
 }
 
 TEST_CASE("the count sees what is allocated")

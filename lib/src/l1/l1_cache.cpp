@@ -227,7 +227,8 @@ bool l1_cache::note_overdue() noexcept
 
 read_lease l1_cache::read(std::span<const object_key> keys, std::uint32_t readers)
 {
-    std::vector<l1_entry*> held;
+    read_lease lease{shared_from_this(), {}, readers}; // what is locked is its own at once
+    std::vector<l1_entry*>& held = lease.held_;
     wanted_objects wanted;
     {
         std::scoped_lock guard{mutex_};
@@ -235,7 +236,7 @@ read_lease l1_cache::read(std::span<const object_key> keys, std::uint32_t reader
             held = std::move(spare_held_.back());
             spare_held_.pop_back();
         }
-        held.reserve(keys.size()); // what may throw comes before the locks
+        held.reserve(keys.size());
         bool unstored = false;
         index_.find_each(keys, [&](std::size_t, l1_entry* entry) {
             if (entry == nullptr || closed_)
@@ -250,7 +251,7 @@ read_lease l1_cache::read(std::span<const object_key> keys, std::uint32_t reader
             wanted = take_unstored(held);
     }
     tell_wanted(std::move(wanted));
-    return {shared_from_this(), std::move(held), readers};
+    return lease;
 }
 
 bitmap l1_cache::touch(std::span<const object_key> keys)
@@ -323,6 +324,13 @@ l1_cache::wanted_objects l1_cache::pin_resident(l1_pins& pins, std::span<const o
 l1_cache::wanted_objects l1_cache::take_unstored(std::span<l1_entry* const> wanted)
 {
     wanted_objects taken;
+    std::size_t written_new = 0;
+    std::size_t written_over = 0;
+    for (const l1_entry* entry : wanted)
+        if (entry != nullptr && entry->unstored != unstored_as::none)
+            ++(entry->unstored == unstored_as::written_new ? written_new : written_over);
+    taken.written_new.reserve(written_new); // what may throw comes before the locks
+    taken.written_over.reserve(written_over);
     for (l1_entry* entry : wanted)
         if (entry != nullptr && entry->unstored != unstored_as::none) {
             (entry->unstored == unstored_as::written_new ? taken.written_new : taken.written_over).push_back(entry);
