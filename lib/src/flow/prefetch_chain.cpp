@@ -13,14 +13,6 @@ void spread(const bitmap& answer, const bitmap& asked, bitmap& result)
     asked.for_each_set([&](std::size_t at) { result.set(at, answer.test(i++)); });
 }
 
-std::vector<std::uint32_t> positions_of(const bitmap& which)
-{
-    std::vector<std::uint32_t> positions;
-    positions.reserve(which.count());
-    which.for_each_set([&](std::size_t at) { positions.push_back(static_cast<std::uint32_t>(at)); });
-    return positions;
-}
-
 std::uint64_t limit_or(std::uint64_t configured, std::uint64_t otherwise)
 {
     return configured != 0 ? configured : otherwise;
@@ -392,39 +384,20 @@ asio::awaitable<void> prefetch_chain::start_loads(prefetch_run& run, std::vector
     bitmap with_room{run.size()};
     spread(staged.reserved(), to_load, with_room);
     run.claims.fail(to_load - with_room);
-    auto positions = positions_of(to_load); // of each staged key in the request
-    to_load &= run.trimmed(run.available(to_load));
+    const bitmap useful = to_load & run.trimmed(run.available(to_load));
+    for (bitmap& mine : chosen)
+        mine &= useful;
+    const auto calls = split_into_calls(chosen, run.what->layouts, window_bytes_);
 
-    // One call for each adapter, layout and window.
-    for (std::size_t i = 0; i < chosen.size(); ++i) {
-        std::size_t begin = 0;
-        for (const layout_run& part : run.what->layouts) {
-            bitmap window{run.size()};
-            std::uint64_t in_window = 0;
-            const auto send = [&] {
-                if (window.none())
-                    return;
-                bitmap mine{positions.size()};
-                for (std::size_t k = 0; k < positions.size(); ++k)
-                    mine.set(k, window.test(positions[k]));
-                std::erase_if(positions, [&](std::uint32_t at) { return window.test(at); });
-                launch(run, l1_cache::extract(staged, mine), positions_of(window), run.locks[i].take(window),
-                       part.layout);
-                window = bitmap{run.size()};
-                in_window = 0;
-            };
-            for (std::size_t at = begin; at < part.end; ++at) {
-                if (!chosen[i].test(at) || !to_load.test(at))
-                    continue;
-                if (in_window != 0 && in_window + part.layout.size_bytes() > window_bytes_)
-                    send();
-                window.set(at);
-                in_window += part.layout.size_bytes();
-            }
-            send();
-            begin = part.end;
-        }
-    }
+    constexpr std::uint32_t none = ~std::uint32_t{0};
+    std::vector<std::uint32_t> call_of(run.size(), none);
+    for (std::size_t i = 0; i < calls.size(); ++i)
+        for (const std::uint32_t at : calls[i].positions)
+            call_of[at] = static_cast<std::uint32_t>(i);
+    auto parts = l1_cache::split(std::move(staged), calls.size(),
+                                 gather<std::vector<std::uint32_t>, std::uint32_t>(call_of, to_load));
+    for (std::size_t i = 0; i < calls.size(); ++i)
+        launch(run, std::move(parts[i]), calls[i]);
 }
 
 asio::awaitable<void> prefetch_chain::wait_for_admission(prefetch_run& run, std::uint64_t bytes)
@@ -437,22 +410,23 @@ asio::awaitable<void> prefetch_chain::wait_for_admission(prefetch_run& run, std:
         run.timed_out = run.deadline && context_.clock->now() >= *run.deadline;
 }
 
-void prefetch_chain::launch(prefetch_run& run, write_lease staged, const std::vector<std::uint32_t>& positions,
-                            l2_locks locks, const memory_layout& layout)
+void prefetch_chain::launch(prefetch_run& run, write_lease staged, const load_call& call)
 {
-    bitmap retained{positions.size(), true};
+    bitmap which{run.size()};
+    for (const std::uint32_t at : call.positions)
+        which.set(at);
+    auto locks = run.locks[call.adapter].take(which);
+    bitmap retained{call.positions.size(), true};
     if (run.lock == lock_mode::yes) {
-        std::vector<object_key> keys;
-        for (const std::uint32_t at : positions)
-            keys.push_back(run.keys()[at]);
+        const auto keys = gather<std::vector<object_key>, object_key>(run.keys(), which);
         retained = policy_->select_l1_retentions(keys);
         if (retained.size() != keys.size()) // an answer to another question
             retained = bitmap{keys.size()};
     }
-    auto flight = std::make_shared<load_flight>(flights_, *context_.l1, std::move(staged), layout, retained,
+    auto flight = std::make_shared<load_flight>(flights_, *context_.l1, std::move(staged), *call.layout, retained,
                                                 late_loads_ == late_load_policy::admit, run.admitted);
-    for (std::size_t i = 0; i < positions.size(); ++i)
-        run.claims.claim((*flight)[i], positions[i]);
+    for (std::size_t i = 0; i < call.positions.size(); ++i)
+        run.claims.claim((*flight)[i], call.positions[i]);
     std::weak_ptr<load_flight> started = flight;
     auto task =
         context_.spawn([&](task_scope::task& me) { return load_from(std::move(flight), std::move(locks), me); });

@@ -3,6 +3,7 @@
 #include "flow/admission.hpp"
 #include "flow/flow_context.hpp"
 #include "flow/l2_locks.hpp"
+#include "flow/load_calls.hpp"
 #include "flow/load_flight.hpp"
 #include "flow/prefetch_run.hpp"
 #include "flow/rendezvous.hpp"
@@ -78,8 +79,7 @@ private:
     [[nodiscard]] bitmap plan(prefetch_run& run, std::vector<bitmap>& chosen) const;
     asio::awaitable<void> start_loads(prefetch_run& run, std::vector<bitmap> chosen);
     asio::awaitable<void> wait_for_admission(prefetch_run& run, std::uint64_t bytes);
-    void launch(prefetch_run& run, write_lease staged, const std::vector<std::uint32_t>& positions, l2_locks locks,
-                const memory_layout& layout);
+    void launch(prefetch_run& run, write_lease staged, const load_call& call);
     asio::awaitable<write_lease> reserve(const prefetch_run& run, const bitmap& which);
     asio::awaitable<void> load_from(std::shared_ptr<load_flight> flight, l2_locks locks, task_scope::task& me);
 

@@ -172,8 +172,9 @@ public:
     [[nodiscard]] std::optional<write_lease> stage_for_load(std::span<const object_key> keys,
                                                             std::span<const layout_run> layouts, on_shortage shortage);
 
-    /// Moves part of a lease into one of its own.
-    [[nodiscard]] static write_lease extract(write_lease& from, const bitmap& which);
+    /// Divides a lease: key i goes into part part_of[i], in order; with a number that is no part's it is discarded.
+    [[nodiscard]] static std::vector<write_lease> split(write_lease from, std::size_t parts,
+                                                        std::span<const std::uint32_t> part_of);
 
     /// storage_manager::read(); the keys have been checked.
     [[nodiscard]] read_lease read(std::span<const object_key> keys, std::uint32_t readers);

@@ -171,16 +171,18 @@ std::optional<write_lease> l1_cache::stage_for_load(std::span<const object_key> 
                    });
 }
 
-write_lease l1_cache::extract(write_lease& from, const bitmap& which)
+std::vector<write_lease> l1_cache::split(write_lease from, std::size_t parts, std::span<const std::uint32_t> part_of)
 {
-    std::vector<slot> taken;
-    std::vector<slot> left;
-    taken.reserve(from.slots_.size());
-    left.reserve(from.slots_.size());
+    std::vector<std::vector<slot>> slots(parts + 1); // the last is discarded
     for (std::size_t i = 0; i < from.slots_.size(); ++i)
-        (which.test(i) ? taken : left).push_back(from.slots_[i]);
-    from.slots_ = std::move(left);
-    return {from.l1_, std::move(taken), from.mode_};
+        slots[std::min<std::size_t>(part_of[i], parts)].push_back(from.slots_[i]);
+    std::vector<write_lease> leases;
+    leases.reserve(parts); // what may throw comes before anything has two owners
+    from.slots_ = std::move(slots.back());
+    slots.pop_back();
+    for (auto& part : slots)
+        leases.push_back(write_lease{from.l1_, std::move(part), from.mode_});
+    return leases;
 }
 
 void l1_cache::commit(std::vector<slot>& slots, write_mode mode, const bitmap* filled)
