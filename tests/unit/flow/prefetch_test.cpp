@@ -720,6 +720,7 @@ TEST_CASE("prefetch: an adapter that hangs in an unlock is counted, and nobody w
     w.put("a");
     w.l2.unlocks.shut();
     CHECK(w.run(w.prefetch("a")).prefix_hits == 1);
+    CHECK(w.manager.status().prefetch.in_flight == 1);
     w.pass(adapter_options{}.unlock_timeout - 1ms);
     CHECK(w.manager.status().adapters[0].timeouts == 0);
     w.pass(1ms);
