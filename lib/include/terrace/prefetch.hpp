@@ -8,7 +8,6 @@
 #include <exception>
 #include <memory>
 #include <optional>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -53,8 +52,6 @@ public:
     prefetch_request& set_deadline(std::optional<clock::time_point> at) { return deadline_ = at, *this; }
     /// Who goes first when requests wait for admission: the higher.
     prefetch_request& set_priority(int priority) { return priority_ = priority, *this; }
-    /// Appears in logs and traces.
-    prefetch_request& set_trace_id(std::string id) { return trace_id_ = std::move(id), *this; }
 
     [[nodiscard]] const std::vector<key_group>& groups() const& noexcept { return groups_; }
     [[nodiscard]] std::vector<key_group> groups() && noexcept { return std::move(groups_); }
@@ -63,7 +60,6 @@ public:
     [[nodiscard]] lock_mode lock() const noexcept { return lock_; }
     [[nodiscard]] std::optional<clock::time_point> deadline() const noexcept { return deadline_; }
     [[nodiscard]] int priority() const noexcept { return priority_; }
-    [[nodiscard]] const std::string& trace_id() const noexcept { return trace_id_; }
 
 private:
     std::vector<key_group> groups_;
@@ -72,7 +68,6 @@ private:
     lock_mode lock_ = lock_mode::yes;
     std::optional<clock::time_point> deadline_;
     int priority_ = 0;
-    std::string trace_id_;
 };
 
 /// What a prefetch brought.
