@@ -33,6 +33,7 @@ struct segment_file {
     std::uint64_t life = 0;
     std::uint64_t order = 0;   ///< 0: never filled
     std::uint64_t end = 0;     ///< of an open one: where the next record goes; 0: it has no header yet
+    bool bad = false;          ///< a place in it cannot be written: it is not filled again
     std::uint32_t readers = 0; ///< loads that read in it: not to be filled again before they have ended
 
     /// Transfers at a place in the segment.

@@ -163,8 +163,8 @@ std::vector<stored_object> segment_log::lock_victims(std::uint64_t objects, std:
     const std::uint64_t in_one = capacity_of(options_.segment_bytes) / each;
     const auto unused =
         (options_.limit_bytes - std::min(options_.limit_bytes, segment_bytes_in_all_)) / options_.segment_bytes +
-        static_cast<std::uint64_t>(
-            std::ranges::count(segments_, segment_state::free, [](const auto& s) { return s.second.state; }));
+        static_cast<std::uint64_t>(std::ranges::count_if(
+            segments_, [](const auto& s) { return s.second.state == segment_state::free && !s.second.bad; }));
     std::uint64_t room =
         (filling_ != nullptr ? room_for_records(*filling_) / each : 0) + (unused > 1 ? unused - 1 : 0) * in_one;
 
@@ -266,11 +266,34 @@ bool segment_log::can_hold(std::uint64_t bytes) const
     return index_.locked_bytes() + bytes <= usable * capacity_of(options_.segment_bytes);
 }
 
+void segment_log::give_up_filling()
+{
+    const std::lock_guard lock{mutex_};
+    filling_->bad = true;
+    filling_->state = filling_->end == 0 ? segment_state::free : segment_state::sealed;
+    filling_ = nullptr;
+}
+
+const segment_file* segment_log::oldest_written()
+{
+    const segment_file* const sealed = oldest(segment_state::sealed);
+    if (sealed != nullptr)
+        return sealed;
+    return filling_ != nullptr && filling_->end != 0 ? filling_ : nullptr;
+}
+
+bool segment_log::has_bad() const
+{
+    return std::ranges::any_of(segments_, [](const auto& s) { return s.second.bad; });
+}
+
+/// A bad one is never free to be filled.
 segment_file* segment_log::oldest(segment_state state)
 {
     segment_file* found = nullptr;
     for (auto& [number, segment] : segments_)
-        if (segment.state == state && (found == nullptr || segment.order < found->order))
+        if (segment.state == state && !(segment.bad && state == segment_state::free) &&
+            (found == nullptr || segment.order < found->order))
             found = &segment;
     return found;
 }
@@ -289,6 +312,24 @@ void segment_log::free_dead()
 {
     for (segment_file* s = oldest(segment_state::sealed); s != nullptr && end_reclaim(*s);)
         s = oldest(segment_state::sealed);
+}
+
+/// A segment that is not filled again would be found by a start after a crash, when what was erased from it is known
+/// from nowhere any more. If its header cannot be written either, that is so.
+void segment_log::blank_bad()
+{
+    for (auto& [number, segment] : segments_) {
+        if (!segment.bad || segment.state != segment_state::free || segment.life == 0)
+            continue;
+        const aligned_buffer zeros{block_bytes};
+        std::ranges::fill(zeros.bytes(), std::byte{0});
+        io::transfer header = segment.write(0, zeros.bytes());
+        header.perform();
+        io::transfer::sync(segment.file->get()).perform();
+        const std::lock_guard lock{mutex_};
+        segment.life = 0;
+        segment.order = 0;
+    }
 }
 
 result<segment_file*> segment_log::grow()
@@ -317,6 +358,7 @@ void segment_log::remove(segment_file& segment)
 segment_file* segment_log::find_free(error_code& why)
 {
     free_dead();
+    blank_bad();
     for (;;) {
         segment_file* free = oldest(segment_state::free);
         if (free != nullptr && free->bytes != options_.segment_bytes) { // of an earlier process with other options

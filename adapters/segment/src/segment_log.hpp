@@ -103,6 +103,13 @@ public:
 
     /// Whether so much more can be written, beside what is locked.
     [[nodiscard]] bool can_hold(std::uint64_t bytes) const;
+    /// The segment that is being filled has a place that cannot be written. What it holds stays, as if it were sealed;
+    /// it is never filled again.
+    void give_up_filling();
+    /// A segment whose header was written, and can be again if any can: the oldest. Null: there is none.
+    [[nodiscard]] const segment_file* oldest_written();
+    [[nodiscard]] bool has_bad() const;
+
     /// A segment to fill next, a new one perhaps; what is dead at the old end of the log is freed for it. Null: there
     /// is none, and `why` says whether the file system refused a new one. Blocks.
     [[nodiscard]] segment_file* find_free(boost::system::error_code& why);
@@ -131,6 +138,7 @@ private:
     [[nodiscard]] bool may_grow() const;
     void trim();
     void free_dead();
+    void blank_bad();
     [[nodiscard]] result<segment_file*> grow();
     void remove(segment_file& segment);
     void evict(std::span<const indexed> objects);

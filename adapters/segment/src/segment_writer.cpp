@@ -7,6 +7,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
 #include <fmt/format.h>
 
 namespace terrace::segment {
@@ -26,6 +27,13 @@ error_code failure_of(std::span<const io::transfer> transfers)
 {
     const auto failed = std::ranges::find_if(transfers, [](const io::transfer& t) { return t.error().failed(); });
     return failed == transfers.end() ? error_code{} : failed->error();
+}
+
+/// Whether the file system has no room: another place would not help.
+bool is_full(const error_code& failed)
+{
+    return failed == boost::system::errc::no_space_on_device || failed == boost::system::errc::file_too_large ||
+           failed == error_code{EDQUOT, boost::system::system_category()};
 }
 
 constexpr auto quietly = asio::as_tuple(asio::use_awaitable);
@@ -155,6 +163,36 @@ asio::awaitable<void> segment_writer::write_all()
             record->failed = failed;
         settle(*record, !failed);
     }
+    if (failed)
+        co_await leave_bad_place(failed);
+}
+
+/// A write to the segment that is being filled has failed. If the disk still takes what it took before, it was the
+/// place, and goes on to be: the next segment is filled then. Otherwise nothing changes, or a disk that is away for a
+/// while would cost a segment for each group.
+asio::awaitable<void> segment_writer::leave_bad_place(error_code failed)
+{
+    if (stopped_ || is_full(failed) || failed == boost::system::errc::not_enough_memory)
+        co_return;
+    const bool elsewhere = co_await takes_writes();
+    if (!elsewhere)
+        co_return;
+    health_.note_problem(fmt::format("writing segment {}: {}; it is not filled again until the next start",
+                                     log_.filling()->number, failed.message()));
+    log_.give_up_filling();
+}
+
+/// Writes again what is there: a segment's header. Before the first, one segment may be bad, and not the disk.
+asio::awaitable<bool> segment_writer::takes_writes()
+{
+    const segment_file* const known = log_.oldest_written();
+    if (known == nullptr)
+        co_return !log_.has_bad();
+    const aligned_buffer header{block_bytes};
+    put({known->number, known->life, known->order, known->bytes}, block_place{header.bytes()});
+    io::transfer again = known->write(0, header.bytes());
+    const error_code failed = co_await perform(*known, std::span{&again, 1});
+    co_return !failed;
 }
 
 asio::awaitable<error_code> segment_writer::write(const write_group& group)
@@ -167,18 +205,23 @@ asio::awaitable<error_code> segment_writer::write(const write_group& group)
     } catch (const std::bad_alloc&) {
         co_return make_error_code(boost::system::errc::not_enough_memory);
     }
-    co_await disk_.run(writes);
-    error_code failed = failure_of(writes);
-    if (!failed && sync_ == segment_sync::data) {
-        if (stopped_)
-            co_return asio::error::operation_aborted;
-        io::transfer sync = io::transfer::sync(log_.filling()->file->get());
-        co_await disk_.run(std::span{&sync, 1});
-        failed = sync.error();
-    }
+    const error_code failed = co_await perform(*log_.filling(), writes);
     if (staging_.bytes().size() > kept_staging_bytes)
         staging_ = {};
     co_return failed;
+}
+
+asio::awaitable<error_code> segment_writer::perform(const segment_file& in, std::span<io::transfer> writes)
+{
+    co_await disk_.run(writes);
+    const error_code failed = failure_of(writes);
+    if (failed || sync_ != segment_sync::data)
+        co_return failed;
+    if (stopped_)
+        co_return asio::error::operation_aborted;
+    io::transfer sync = io::transfer::sync(in.file->get());
+    co_await disk_.run(std::span{&sync, 1});
+    co_return sync.error();
 }
 
 /// Turns to a segment that has room for the first in the queue; false if there is none, and that one has failed.
@@ -215,7 +258,7 @@ asio::awaitable<bool> segment_writer::begin_segment(std::uint64_t bytes)
         log_.fill(*next);
         if (!log_.has_spare())
             (void)co_await reclaim_oldest();
-        if (room_for_records(*next) >= bytes)
+        if (log_.filling() == next && room_for_records(*next) >= bytes)
             co_return true;
     }
     refuse_front("no room beside what is locked");
@@ -296,6 +339,7 @@ asio::awaitable<bool> segment_writer::copy(segment_file& from, std::span<const i
     const error_code failed = co_await write(group);
     if (failed) {
         health_.note_problem(fmt::format("writing segment {}: {}", log_.filling()->number, failed.message()));
+        co_await leave_bad_place(failed);
         co_return false;
     }
     log_.publish_copies(group, sources);

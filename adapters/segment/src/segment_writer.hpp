@@ -71,6 +71,9 @@ private:
     asio::awaitable<bool> reclaim_oldest();
     asio::awaitable<bool> copy(segment_file& from, std::span<const indexed> objects);
     asio::awaitable<boost::system::error_code> write(const write_group& group);
+    asio::awaitable<boost::system::error_code> perform(const segment_file& in, std::span<io::transfer> writes);
+    asio::awaitable<void> leave_bad_place(boost::system::error_code failed);
+    asio::awaitable<bool> takes_writes();
     void withdraw(store_call& call);
     void settle(outgoing& record, bool written);
     void refuse_front(const std::string& why, const boost::system::error_code& by_disk = {});
