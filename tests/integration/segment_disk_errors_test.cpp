@@ -1,10 +1,12 @@
 // What a segment adapter does about a disk that cannot write or read somewhere.
 
+#include "integration/broken_sector.hpp"
 #include "integration/segment_world.hpp"
 #include "integration/unwritable_range.hpp"
 
 #include <boost/system/system_error.hpp>
 
+#include <optional>
 
 namespace fs = std::filesystem;
 using namespace terrace;
@@ -102,6 +104,75 @@ TEST_CASE("segment adapter: what lies in a segment before a place that cannot be
     CHECK(w.get(keys_to(1, 5)).all());
     CHECK(stores(w, keys_to(6, 20)));
     CHECK(w.get(keys_to(1, 20)).all());
+}
+
+TEST_CASE("segment adapter: a segment's header that cannot be read stops a start, which changes nothing")
+{
+    segment_world w{2 << 20, 64 << 10};
+    w.put(keys_to(1, 105));
+    bool closed = true;
+    SUBCASE("after a close()")
+    {
+        w.run(w.adapter->close());
+    }
+    SUBCASE("after a crash")
+    {
+        closed = false;
+    }
+    w.adapter.reset();
+    {
+        const broken_sector bad{w.segment(2), 0};
+        CHECK_THROWS_WITH_AS(w.open(),
+                             doctest::Contains(("cannot read the header of " + w.segment(2).string()).c_str()),
+                             std::system_error);
+    }
+    CHECK(fs::exists(w.directory.path() / "snapshot") == closed);
+    w.open();
+    CHECK(w.status().objects == 105);
+    CHECK(w.put(keys_to(106, 120)).all());
+    CHECK(w.get(keys_to(1, 120)).all());
+}
+
+TEST_CASE("segment adapter: a record's header that cannot be read at a start hides that record and no other")
+{
+    segment_world w{2 << 20, 64 << 10};
+    w.put(keys_to(1, 12));
+    w.adapter.reset();
+    const auto place_of = [](std::uint64_t n) { return block + n * segment_world::record_bytes; };
+    std::uint64_t hidden = 3;
+    std::optional<broken_sector> bad;
+    SUBCASE("in the middle")
+    {
+        bad.emplace(w.segment(1), place_of(2) + 7);
+    }
+    SUBCASE("the one that was written last")
+    {
+        hidden = 12;
+        bad.emplace(w.segment(2), place_of(4));
+    }
+    w.open();
+    CHECK(w.status().objects == 11);
+    CHECK(w.status().corrupt_objects == 1);
+    CHECK_FALSE(w.has(keys({hidden})).any());
+    CHECK(w.put(keys({hidden}), 2000).all());
+    bad.reset();
+    w.reopen(segment_world::ending::crashed);
+    CHECK(w.get(keys({hidden}), 2000).all()); // not the record that was there before
+    CHECK(w.status().objects == 12);
+}
+
+TEST_CASE("segment adapter: an object whose payload cannot be read at a start is there when it can be again")
+{
+    segment_world w{2 << 20, 64 << 10};
+    w.options.io = "threads";
+    w.put(keys_to(1, 3)); // in a segment without an end: payloads are looked at
+    w.adapter.reset();
+    std::optional<broken_sector> bad{std::in_place, w.segment(1), 4 * block};
+    w.open();
+    CHECK(w.status().objects == 3);
+    CHECK(w.get(keys_to(1, 3)) == bits({true, false, true}));
+    bad.reset();
+    CHECK(w.get(keys_to(1, 3)).all());
 }
 
 TEST_CASE("segment volume: a segment whose first block cannot be written is passed over")

@@ -1,3 +1,4 @@
+#include "integration/broken_sector.hpp"
 #include "support/temporary_directory.hpp"
 
 #include <algorithm>
@@ -239,6 +240,54 @@ TEST_CASE("inspect segments: what is damaged is told, with the reason")
         REQUIRE(s.problems.size() == 1);
         CHECK(s.problems[0] == reason);
         CHECK(s.files() == before);
+    }
+}
+
+TEST_CASE("inspect segments: what cannot be read is told, with what the disk says")
+{
+    for (const auto how : both_endings) {
+        CAPTURE(static_cast<int>(how));
+        const bool closed = how == store::ending::closed;
+        store s;
+        s.put(1, 10);
+        s.end(how);
+        fs::path file = s.segment(1);
+        std::size_t at = block + 3 * 2 * block;
+        std::string reason = closed ? "its header cannot be read: " : "no record that can be read, in 8192 bytes: ";
+        std::uint64_t lost = 1;
+        SUBCASE("the header of a record") {}
+        SUBCASE("a payload")
+        {
+            at += block;
+            reason = "its payload cannot be read: ";
+        }
+        SUBCASE("a payload that a crash may have torn")
+        {
+            file = s.segment(2);
+            at = 2 * block;
+            reason = "its payload cannot be read: ";
+        }
+        SUBCASE("the header of a segment")
+        {
+            at = 0;
+            reason = "the segment's header cannot be read: ";
+            lost = 7;
+        }
+        SUBCASE("what lies behind the last record")
+        {
+            if (closed)
+                continue;
+            file = s.segment(2);
+            at = 10 * block;
+            reason = "no record that can be read, in 36864 bytes: ";
+            lost = 0;
+        }
+        const test::broken_sector bad{file, at};
+        const auto found = s.look();
+        CHECK(s.keys.size() == 10 - lost);
+        CHECK(found.damaged_objects == 1);
+        REQUIRE(s.problems.size() == 1);
+        CHECK(s.problems[0] == reason + "Input/output error");
     }
 }
 

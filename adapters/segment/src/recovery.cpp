@@ -13,18 +13,27 @@ namespace terrace::segment {
 
 namespace {
 
-std::vector<segment_file> open_all(const segment_storage& storage, std::vector<damaged_place>& damaged)
+/// More than are given while a segment is filled, by far, and few enough for as many starts.
+constexpr std::uint64_t unseen_numbers = std::uint64_t{1} << 32;
+
+bool is_unreadable(const damaged_place& place)
 {
-    std::vector<segment_file> segments;
+    return place.unreadable.failed();
+}
+
+recovered open_all(const segment_storage& storage)
+{
+    recovered found;
     for (const std::uint32_t number : storage.numbers()) {
         result<segment_file> segment = storage.open(number);
         if (!segment)
             throw std::system_error(segment.error(),
                                     fmt::format("segment adapter: cannot open {}", storage.path_of(number)));
-        identify(*segment, damaged);
-        segments.push_back(std::move(*segment));
+        identify(*segment, found.damaged);
+        found.last_order = std::max(found.last_order, segment->order);
+        found.segments.push_back(std::move(*segment));
     }
-    return segments;
+    return found;
 }
 
 std::vector<segment_contents> scan_all(const std::vector<segment_file>& segments, std::uint32_t threads)
@@ -55,18 +64,12 @@ void sort(recovered& found)
     });
 }
 
-} // namespace
-
-recovered read_contents(const segment_storage& storage, std::uint32_t threads)
+void read_records(const segment_storage& storage, std::uint32_t threads, recovered& found)
 {
-    recovered found;
-    found.segments = open_all(storage, found.damaged);
-    for (const segment_file& segment : found.segments)
-        found.last_order = std::max(found.last_order, segment.order);
     const auto snapshot = storage.read_snapshot();
     found.from_snapshot = snapshot && apply_snapshot(*snapshot, found);
     if (found.from_snapshot)
-        return found;
+        return;
 
     for (segment_contents& c : scan_all(found.segments, threads)) {
         std::ranges::move(c.records, std::back_inserter(found.records));
@@ -74,13 +77,29 @@ recovered read_contents(const segment_storage& storage, std::uint32_t threads)
         std::ranges::move(c.damaged, std::back_inserter(found.damaged));
         found.last_sequence = std::max(found.last_sequence, c.last_sequence);
     }
+    if (std::ranges::any_of(found.damaged, is_unreadable))
+        found.last_sequence += unseen_numbers;
     sort(found);
+}
+
+} // namespace
+
+recovered read_contents(const segment_storage& storage, std::uint32_t threads)
+{
+    recovered found = open_all(storage);
+    read_records(storage, threads, found);
     return found;
 }
 
 recovered recover(const segment_storage& storage, std::uint32_t threads)
 {
-    recovered found = read_contents(storage, threads);
+    recovered found = open_all(storage);
+    const auto unreadable = std::ranges::find_if(found.damaged, is_unreadable);
+    if (unreadable != found.damaged.end())
+        throw std::system_error(unreadable->unreadable,
+                                fmt::format("segment adapter: cannot read the header of {}, which may hold objects",
+                                            storage.path_of(unreadable->segment)));
+    read_records(storage, threads, found);
     if (const auto failed = storage.remove_snapshot())
         throw std::system_error(failed, "segment adapter: cannot remove the snapshot");
     return found;

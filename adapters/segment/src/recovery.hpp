@@ -27,10 +27,16 @@ struct recovered {
 /// What was being written when a process died is found only if it is whole: in a segment that was not sealed, payloads
 /// are read as well. Elsewhere that is left to load().
 ///
+/// Where the disk cannot read, there is nothing, and `damaged` says so. Numbers go on far behind those that were found
+/// then, for larger ones may be there.
+///
 /// Throws std::system_error that names the path, if the segments cannot be listed or opened.
 [[nodiscard]] recovered read_contents(const segment_storage& storage, std::uint32_t threads);
 
 /// The same, and from now on the segments may be written to: the snapshot is gone.
+///
+/// Throws also if a segment's header cannot be read, and nothing has changed: filled again, it would have lost what it
+/// holds, and left out, what was erased from it meanwhile would be back when it can be read.
 [[nodiscard]] recovered recover(const segment_storage& storage, std::uint32_t threads);
 
 /// Puts into an index what holds of these records.

@@ -63,6 +63,16 @@ findings verify(const segment_storage& storage, const segment_file& file, std::s
     return found;
 }
 
+std::string problem_of(const damaged_place& place)
+{
+    if (place.offset == 0)
+        return place.unreadable ? "the segment's header cannot be read: " + place.unreadable.message()
+                                : "the segment's header is damaged, of another version, or not one";
+    if (place.unreadable)
+        return fmt::format("no record that can be read, in {} bytes: {}", place.bytes, place.unreadable.message());
+    return fmt::format("no record where one should be, in {} bytes", place.bytes);
+}
+
 void add_damage(const recovered& contents, std::uint32_t number, findings& to)
 {
     for (const found_record& torn : contents.torn)
@@ -74,8 +84,7 @@ void add_damage(const recovered& contents, std::uint32_t number, findings& to)
         if (place.segment != number)
             continue;
         inspected_object damaged;
-        damaged.problem = place.offset == 0 ? "the segment's header is damaged, of another version, or not one"
-                                            : fmt::format("no record where one should be, in {} bytes", place.bytes);
+        damaged.problem = problem_of(place);
         to.emplace(place.offset, std::move(damaged));
     }
 }

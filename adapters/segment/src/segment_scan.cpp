@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "aligned_buffer.hpp"
 
 namespace terrace::segment {
+
+using boost::system::error_code;
 
 namespace {
 
@@ -17,21 +20,29 @@ class block_reader {
 public:
     explicit block_reader(const segment_file& segment) : segment_{segment} {}
 
-    /// Reads `ahead` bytes as well. Null: past the end, or it cannot be read.
-    const std::byte* read(std::uint64_t offset, std::uint64_t ahead)
+    /// Reads `ahead` bytes as well, if it can. Null: past the end. An error: this block cannot be read.
+    result<const std::byte*> read(std::uint64_t offset, std::uint64_t ahead)
     {
         if (offset < begin_ || offset + block_bytes > begin_ + bytes_) {
-            begin_ = offset;
-            io::transfer part = segment_.read(offset, window_.bytes().first(ahead));
-            part.perform();
-            bytes_ = part.bytes();
+            error_code failed = fill(offset, ahead);
+            if (failed && bytes_ < block_bytes && ahead > block_bytes)
+                failed = fill(offset, block_bytes); // what cannot be read may lie further on
             if (bytes_ < block_bytes)
-                return nullptr;
+                return failed ? result<const std::byte*>{failed} : nullptr;
         }
         return window_.bytes().data() + (offset - begin_);
     }
 
 private:
+    error_code fill(std::uint64_t offset, std::uint64_t bytes)
+    {
+        io::transfer part = segment_.read(offset, window_.bytes().first(bytes));
+        part.perform();
+        begin_ = offset;
+        bytes_ = part.bytes();
+        return part.error();
+    }
+
     const segment_file& segment_;
     aligned_buffer window_{window_bytes};
     std::uint64_t begin_ = 0;
@@ -45,13 +56,25 @@ bool belongs(const record_header& header, const segment_file& segment, std::uint
            header.payload_bytes <= segment.bytes - offset - block_bytes;
 }
 
-bool payload_is_whole(const segment_file& segment, const record_header& header)
+struct payload_state {
+    bool whole = false;
+    error_code unreadable;
+};
+
+payload_state look_at_payload(const segment_file& segment, const record_header& header)
 {
     const aligned_buffer payload{header.payload_bytes};
     io::transfer all = segment.read(header.offset + block_bytes, payload.bytes());
     all.perform();
-    return all.bytes() >= header.payload_bytes &&
-           checksum(payload.bytes().first(header.payload_bytes)) == header.payload_checksum;
+    const bool whole = !all.error() && all.bytes() >= header.payload_bytes &&
+                       checksum(payload.bytes().first(header.payload_bytes)) == header.payload_checksum;
+    return {whole, all.error()};
+}
+
+/// The header at a place, if there is one that `read` gave.
+std::optional<record_header> header_in(const result<const std::byte*>& read)
+{
+    return read && *read != nullptr ? parse_record_header(block_view{*read, block_bytes}) : std::nullopt;
 }
 
 } // namespace
@@ -62,19 +85,25 @@ segment_contents scan(const segment_file& segment)
     block_reader reader{segment};
     bool sealed = false;
     std::uint64_t lost = 0; // where a header should be, and is none; 0: there is one
+    error_code unreadable;  // since there
+    const auto note_damage = [&](std::uint64_t end) {
+        contents.damaged.push_back({segment.number, lost, end - lost, std::exchange(unreadable, {})});
+    };
     std::uint64_t ahead = window_bytes;
     std::vector<record_header> headers;
     for (std::uint64_t offset = block_bytes; offset + block_bytes <= segment.bytes && !sealed;) {
-        const std::byte* at = reader.read(offset, ahead);
-        auto header = at != nullptr ? parse_record_header(block_view{at, block_bytes}) : std::nullopt;
+        const result<const std::byte*> at = reader.read(offset, ahead);
+        auto header = header_in(at);
         if (!header || !belongs(*header, segment, offset)) {
             lost = lost != 0 ? lost : offset;
+            if (!at)
+                unreadable = at.error();
             ahead = window_bytes;
             offset += block_bytes;
             continue;
         }
         if (lost != 0)
-            contents.damaged.push_back({segment.number, lost, offset - lost});
+            note_damage(offset);
         lost = 0;
         sealed = header->kind == record_kind::end;
         offset += record_bytes(header->payload_bytes);
@@ -83,8 +112,14 @@ segment_contents scan(const segment_file& segment)
         if (!sealed)
             headers.push_back(std::move(*header));
     }
+    if (unreadable) // otherwise nothing was written there
+        note_damage(segment.bytes);
+    const auto is_torn = [&](const record_header& header) {
+        const payload_state payload = look_at_payload(segment, header);
+        return !payload.whole && !payload.unreadable;
+    };
     for (const record_header& header : headers) {
-        const bool torn = !sealed && header.kind == record_kind::object && !payload_is_whole(segment, header);
+        const bool torn = !sealed && header.kind == record_kind::object && is_torn(header);
         const record where{segment.number, header.offset, header.payload_bytes, header.fingerprint, header.sequence};
         for (const object_key& key : header.keys)
             (torn ? contents.torn : contents.records).push_back({header.kind, key, where});
@@ -95,32 +130,39 @@ segment_contents scan(const segment_file& segment)
 void identify(segment_file& segment, std::vector<damaged_place>& damaged)
 {
     block_reader reader{segment};
-    const std::byte* first = reader.read(0, block_bytes);
-    if (first == nullptr)
+    const result<const std::byte*> first = reader.read(0, block_bytes);
+    if (!first)
+        damaged.push_back({segment.number, 0, block_bytes, first.error()});
+    if (!first || *first == nullptr)
         return;
-    const block_view block{first, block_bytes};
+    const block_view block{*first, block_bytes};
     const auto header = parse_segment_header(block);
     if (header && header->number == segment.number) {
         segment.state = segment_state::sealed;
         segment.life = header->life;
         segment.order = header->order;
     } else if (std::ranges::any_of(block, [](std::byte b) { return b != std::byte{0}; })) {
-        damaged.push_back({segment.number, 0, block_bytes}); // a new one is all zeros
+        damaged.push_back({segment.number, 0, block_bytes, {}}); // a new one is all zeros
     }
 }
 
 std::string problem_of(const segment_file& segment, const object_key& key, const record& where)
 {
     block_reader reader{segment};
-    const std::byte* at = reader.read(where.offset, block_bytes);
-    const auto header = at != nullptr ? parse_record_header(block_view{at, block_bytes}) : std::nullopt;
+    const result<const std::byte*> at = reader.read(where.offset, block_bytes);
+    if (!at)
+        return "its header cannot be read: " + at.error().message();
+    const auto header = header_in(at);
     if (!header)
         return "its header is damaged, of another version, or not one";
     if (!belongs(*header, segment, where.offset) || header->kind != record_kind::object || header->keys[0] != key ||
         header->sequence != where.sequence || header->payload_bytes != where.payload_bytes ||
         header->fingerprint != where.fingerprint)
         return "another record lies in its place";
-    if (!payload_is_whole(segment, *header))
+    const payload_state payload = look_at_payload(segment, *header);
+    if (payload.unreadable)
+        return "its payload cannot be read: " + payload.unreadable.message();
+    if (!payload.whole)
         return "its payload is not what was stored";
     return {};
 }

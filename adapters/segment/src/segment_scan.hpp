@@ -19,11 +19,12 @@ struct found_record {
     record where;
 };
 
-/// Blocks in which there should be a header, and is none.
+/// Blocks in which there should be a header, and is none, or none that can be read.
 struct damaged_place {
     std::uint32_t segment = 0;
     std::uint64_t offset = 0; ///< 0: the segment's own header
     std::uint64_t bytes = 0;
+    boost::system::error_code unreadable; ///< what the disk said, if it cannot be read
 };
 
 /// What a scan finds in one segment, in the order in which it lies there.
@@ -34,11 +35,12 @@ struct segment_contents {
     std::uint64_t last_sequence = 0;
 };
 
-/// Goes from record to record. In a segment that is not sealed, payloads are read as well.
+/// Goes from record to record. In a segment that is not sealed, payloads are read as well; one that cannot be read is
+/// taken for whole, for a load compares it.
 [[nodiscard]] segment_contents scan(const segment_file& segment);
 
-/// Finds out what an open file is, by its first block. `free`: never filled, or its header is damaged; then `damaged`
-/// gets its place.
+/// Finds out what an open file is, by its first block. `free`: never filled, or its header is damaged or cannot be
+/// read; then `damaged` gets its place.
 void identify(segment_file& segment, std::vector<damaged_place>& damaged);
 
 /// What is wrong with the object that should lie at a place. Empty: every byte is as it was stored.
