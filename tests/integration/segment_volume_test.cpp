@@ -1,6 +1,7 @@
 // Segments in one file or device, behind a label. What segments do wherever they lie is in the other segment tests.
 
 #include "integration/adapter_world.hpp"
+#include "integration/broken_sector.hpp"
 #include "support/loop_device.hpp"
 
 #include <array>
@@ -156,18 +157,30 @@ TEST_CASE("segment volume: a file that holds something else is refused and left 
     CHECK(w.get(keys({1}), 1000).all());
 }
 
-TEST_CASE("segment volume: with a damaged label it is foreign, and overwritten it is empty")
+TEST_CASE("segment volume: a label that cannot be read is no reason to overwrite it")
 {
     volume_world w;
     w.open();
     w.put(keys_to(1, 20), 1000);
     w.adapter.reset();
-    std::size_t at = 0;
-    SUBCASE("magic") {}
-    SUBCASE("version")
+    w.options.foreign = foreign_content::overwrite;
     {
-        at = 8;
+        const broken_sector bad{w.path, 100};
+        CHECK(w.says(w.refusal(), "cannot read the label of " + w.path.string() + ": Input/output error"));
+        CHECK_THROWS_AS((void)is_segment_store(w.path), std::system_error);
     }
+    w.open();
+    CHECK(w.get(keys_to(1, 20), 1000).all());
+}
+
+TEST_CASE("segment volume: a damaged label is not overwritten unless it is wiped")
+{
+    volume_world w;
+    w.open();
+    w.put(keys_to(1, 20), 1000);
+    w.adapter.reset();
+    std::size_t at = 8;
+    SUBCASE("version") {}
     SUBCASE("number of segments")
     {
         at = 12;
@@ -181,8 +194,14 @@ TEST_CASE("segment volume: with a damaged label it is foreign, and overwritten i
         at = 3000;
     }
     flip_bit(w.path, at);
-    CHECK(w.says(w.refusal(), "holds something else"));
+    CHECK(w.says(w.refusal(), "has a label that is damaged or of another version"));
     w.options.foreign = foreign_content::overwrite;
+    CHECK(w.says(w.refusal(), "has a label that is damaged or of another version"));
+    flip_bit(w.path, at);
+    w.open();
+    CHECK(w.get(keys_to(1, 20), 1000).all());
+    w.adapter.reset();
+    write_at(w.path, 0, std::vector<char>(block));
     w.open();
     CHECK(w.status().objects == 0);
     CHECK(w.has(keys_to(1, 20)).none());

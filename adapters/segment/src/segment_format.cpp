@@ -77,11 +77,15 @@ void end(block_place block) noexcept
     put_number<std::uint64_t>(block, checksum_at, checksum(block.first(checksum_at)));
 }
 
+bool has_magic(block_view block, std::string_view magic) noexcept
+{
+    return std::memcmp(block.data(), magic.data(), magic.size()) == 0;
+}
+
 /// The magic first: a scan asks this of blocks in the middle of payloads.
 bool is_whole(block_view block, std::string_view magic) noexcept
 {
-    return std::memcmp(block.data(), magic.data(), magic.size()) == 0 &&
-           get_number<std::uint32_t>(block, version_at) == version &&
+    return has_magic(block, magic) && get_number<std::uint32_t>(block, version_at) == version &&
            get_number<std::uint64_t>(block, checksum_at) == checksum(block.first(checksum_at));
 }
 
@@ -139,6 +143,11 @@ std::optional<volume_label> parse_volume_label(block_view block) noexcept
         label.segment_bytes > max_payload_bytes / label.segments)
         return std::nullopt;
     return label;
+}
+
+bool has_label_magic(block_view block) noexcept
+{
+    return has_magic(block, volume_magic);
 }
 
 void put(const segment_header& header, block_place to) noexcept

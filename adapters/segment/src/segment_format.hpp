@@ -46,6 +46,8 @@ struct volume_label {
 void put(const volume_label& label, block_place to) noexcept;
 /// Nothing: damaged, of another version, or something else.
 [[nodiscard]] std::optional<volume_label> parse_volume_label(block_view block) noexcept;
+/// Whether it starts as a label does, of whatever version, damaged or not.
+[[nodiscard]] bool has_label_magic(block_view block) noexcept;
 
 /// The first block of a segment.
 struct segment_header {

@@ -24,15 +24,30 @@ namespace {
 /// Every file system, partition table and volume manager in use has something in one of a device's ends.
 constexpr std::uint64_t telling_bytes = 1 << 20;
 
-std::optional<volume_label> label_of(const unique_fd& file)
+struct first_block {
+    std::optional<volume_label> label;
+    bool is_label = false; // or was one
+};
+
+result<first_block> read_first_block(const unique_fd& file)
 {
     const aligned_buffer block{block_bytes};
     io::transfer all = io::transfer::read(file.get(), 0, block.bytes());
     all.perform();
-    if (all.error() || all.bytes() != block_bytes)
-        return std::nullopt;
-    return parse_volume_label(block_view{block.bytes()});
+    if (all.error())
+        return all.error();
+    if (all.bytes() != block_bytes)
+        return first_block{};
+    const block_view content{block.bytes()};
+    return first_block{parse_volume_label(content), has_label_magic(content)};
 }
+
+[[noreturn]] void fail_at(const std::filesystem::path& path, error_code why, const std::string& what)
+{
+    throw std::system_error(why, fmt::format("segment adapter: cannot {} {}", what, path.string()));
+}
+
+constexpr const char* read_the_label = "read the label of";
 
 } // namespace
 
@@ -48,7 +63,12 @@ bool is_volume(const std::filesystem::path& path)
     if (!is_volume_path(path))
         return false;
     const unique_fd file = open_direct(AT_FDCWD, path.string(), O_RDONLY);
-    return file.is_open() && label_of(file).has_value();
+    if (!file.is_open())
+        return false;
+    const result<first_block> first = read_first_block(file);
+    if (!first)
+        fail_at(path, first.error(), read_the_label);
+    return first->label.has_value();
 }
 
 segment_volume::segment_volume(std::filesystem::path path, segment_access access, std::uint64_t segment_bytes,
@@ -66,9 +86,11 @@ segment_volume::segment_volume(std::filesystem::path path, segment_access access
     if (!bytes)
         fail(bytes.error(), "measure");
 
-    const auto label = label_of(*file_);
-    if (label) {
-        label_ = *label;
+    const result<first_block> first = read_first_block(*file_);
+    if (!first)
+        fail(first.error(), read_the_label);
+    if (first->label) {
+        label_ = *first->label;
         if (*bytes < label_.bytes())
             fail(make_error_code(boost::system::errc::no_space_on_device),
                  fmt::format("use, because it has {} bytes, and its label says {},", *bytes, label_.bytes()));
@@ -77,6 +99,11 @@ segment_volume::segment_volume(std::filesystem::path path, segment_access access
                                                     segment_bytes, label_.segment_bytes, path_.string()));
         return;
     }
+    if (first->is_label)
+        throw std::invalid_argument(
+            fmt::format("segment adapter: {} has a label that is damaged or of another version, and is not "
+                        "overwritten; zeros in its first {} bytes make it foreign",
+                        path_.string(), block_bytes));
     if (access == segment_access::look || (foreign == foreign_content::refuse && !is_blank(*bytes)))
         throw std::invalid_argument(
             fmt::format("segment adapter: {} holds something else, expected segments or nothing but zeros; "
@@ -196,7 +223,7 @@ std::string segment_volume::path_of(std::uint32_t number) const
 
 void segment_volume::fail(error_code why, const std::string& what) const
 {
-    throw std::system_error(why, fmt::format("segment adapter: cannot {} {}", what, path_.string()));
+    fail_at(path_, why, what);
 }
 
 } // namespace terrace::segment

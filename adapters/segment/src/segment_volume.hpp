@@ -20,7 +20,7 @@ public:
     ///
     /// Throws std::system_error that names the path if it cannot be opened, read or written to, is smaller than its
     /// label says, or is in use; std::invalid_argument if it holds something else, is too small, or has segments of
-    /// another size.
+    /// another size, or a label that is damaged or of another version, which is never overwritten.
     segment_volume(std::filesystem::path path, segment_access access, std::uint64_t segment_bytes = 0,
                    foreign_content foreign = foreign_content::refuse);
 
@@ -50,7 +50,8 @@ private:
 
 /// Whether a path is a file or a block device, and so is or becomes a volume; otherwise it is or becomes a directory.
 [[nodiscard]] bool is_volume_path(const std::filesystem::path& path);
-/// Whether it is a volume that has a label. False also if it cannot be read.
+/// Whether it is a volume that has a label. False also if it cannot be opened.
+/// Throws std::system_error that names the path, if its first block cannot be read.
 [[nodiscard]] bool is_volume(const std::filesystem::path& path);
 
 } // namespace terrace::segment
