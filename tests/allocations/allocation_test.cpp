@@ -1,6 +1,7 @@
 // What a request allocates once the engine is warm, and what is left when it cannot. A program of its own, as it
 // replaces operator new.
 
+#include "allocations/allocations.hpp"
 #include "l1/l1_cache.hpp"
 
 #include <algorithm>
@@ -18,19 +19,15 @@
 
 namespace asio = boost::asio;
 using namespace terrace;
+using namespace terrace::test;
 
 namespace {
-
-constexpr std::size_t any_number = ~std::size_t{0};
-
-thread_local std::size_t allocations = 0;
-thread_local std::size_t allocations_left = any_number; // then there is no memory
 
 void* counted(std::size_t bytes, std::size_t alignment = alignof(std::max_align_t))
 {
     ++allocations;
-    if (allocations_left != any_number && allocations_left-- == 0) {
-        allocations_left = 0;
+    if (allowed_allocations != unlimited && allowed_allocations-- == 0) {
+        allowed_allocations = unlimited;
         throw std::bad_alloc{};
     }
     if (void* memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment))
@@ -70,10 +67,10 @@ namespace {
 
 const auto layout = memory_layout::bytes(4096);
 
-/// So many allocations succeed while this lives.
+/// So many allocations succeed while this lives, and the one after them fails.
 struct no_memory_after {
-    explicit no_memory_after(std::size_t n) { allocations_left = n; }
-    ~no_memory_after() { allocations_left = any_number; }
+    explicit no_memory_after(std::size_t n) { allowed_allocations = n; }
+    ~no_memory_after() { allowed_allocations = unlimited; }
 };
 
 /// An engine without adapters, whose L1 has some objects.

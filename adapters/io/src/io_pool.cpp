@@ -71,8 +71,21 @@ void io_pool::start(asio::any_io_executor home, std::size_t items, std::size_t g
                 running->stopped = true;
         });
 
-    for (std::size_t i = 0; i < turns; ++i)
-        enqueue(b);
+    enqueue(b); // without it, nothing has begun
+    std::size_t missing = turns - 1;
+    try {
+        for (; missing != 0; --missing)
+            enqueue(b);
+    } catch (const std::bad_alloc&) { // the others do what there is to do
+    }
+    for (; missing != 0; --missing)
+        one_less(*b);
+}
+
+void io_pool::one_less(batch& of)
+{
+    if (--of.turns == 0)
+        of.complete();
 }
 
 void io_pool::enqueue(std::shared_ptr<batch> b)
@@ -87,10 +100,15 @@ void io_pool::post(std::function<void()> f)
         return;
     }
     ++queued_;
-    asio::post(threads_, [this, f = std::move(f)] {
+    try {
+        asio::post(threads_, [this, f = std::move(f)] {
+            --queued_;
+            f();
+        });
+    } catch (...) {
         --queued_;
-        f();
-    });
+        throw;
+    }
 }
 
 void io_pool::run(const std::shared_ptr<batch>& b)
@@ -107,12 +125,14 @@ void io_pool::run(const std::shared_ptr<batch>& b)
             b->fail(std::current_exception());
         }
         if (queued_ != 0 && b->next < b->items && !b->stopped && !stopping_) {
-            enqueue(b);
-            return;
+            try {
+                enqueue(b);
+                return;
+            } catch (const std::bad_alloc&) { // then it keeps its turn
+            }
         }
     }
-    if (--b->turns == 0)
-        b->complete();
+    one_less(*b);
 }
 
 asio::awaitable<void> io_pool::close()

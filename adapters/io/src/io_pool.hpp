@@ -54,6 +54,7 @@ private:
     void start(asio::any_io_executor home, std::size_t items, std::size_t grain, const work& item, completion done);
     void enqueue(std::shared_ptr<batch> b);
     void run(const std::shared_ptr<batch>& b);
+    static void one_less(batch& of);
 
     std::size_t thread_count_;
     std::atomic<bool> stopping_ = false;

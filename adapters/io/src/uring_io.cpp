@@ -108,8 +108,15 @@ public:
     void start()
     {
         listen();
-        for (std::size_t i = left_; i-- != 0;)
-            enqueue_turn();
+        std::size_t missing = left_ - 1;
+        enqueue_turn(); // without it, nothing has begun
+        try {
+            for (; missing != 0; --missing)
+                enqueue_turn();
+        } catch (const std::bad_alloc&) { // the others do what there is to do
+        }
+        for (; missing != 0; --missing)
+            one_less();
     }
     void enqueue_turn()
     {
@@ -151,7 +158,12 @@ private:
             if (t && is_direct(*t)) {
                 transfers_[i].emplace(*t, i);
                 ++left_;
-                queue().hand_over(shared_from_this(), *transfers_[i], home());
+                try {
+                    queue().hand_over(shared_from_this(), *transfers_[i], home());
+                } catch (...) {
+                    --left_; // this turn is left
+                    throw;
+                }
                 return true;
             }
             if (t) {
@@ -166,7 +178,7 @@ private:
 
     void ended(transfer& t) override
     {
-        owner_.pool_.post([me = self(), &of_item = static_cast<numbered&>(t)] {
+        const auto end = [me = self(), &of_item = static_cast<numbered&>(t)] {
             try {
                 me->work_.end(of_item.item, of_item);
             } catch (...) {
@@ -174,7 +186,12 @@ private:
             }
             me->owner_.release();
             me->one_less();
-        });
+        };
+        try {
+            owner_.pool_.post(end);
+        } catch (const std::bad_alloc&) {
+            end(); // late is better than never
+        }
     }
 
     void cancel() override

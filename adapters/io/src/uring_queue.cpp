@@ -92,26 +92,32 @@ uring_queue::uring_queue(std::uint32_t depth, std::uint64_t in_flight_bytes)
 void uring_queue::add(const std::shared_ptr<client>& owner, std::span<transfer> transfers,
                       const asio::any_io_executor& here)
 {
-    for (transfer& t : transfers)
-        enqueue(owner, t);
-    if (detached_)
-        return;
-    home_ = uncounted(here);
-    const std::lock_guard lock{handed_over_mutex_};
-    wake_soon(home_);
+    try {
+        for (transfer& t : transfers)
+            enqueue(owner, t);
+        if (detached_)
+            return;
+        home_ = uncounted(here);
+        const std::lock_guard lock{handed_over_mutex_};
+        wake_soon(home_);
+    } catch (...) { // nothing of it has begun, for this is the executor
+        std::erase(turns_, owner);
+        owner->line_.clear();
+        throw;
+    }
 }
 
 void uring_queue::hand_over(const std::shared_ptr<client>& owner, transfer& t, const asio::any_io_executor& home)
 {
     const std::lock_guard lock{handed_over_mutex_};
+    wake_soon(uncounted(home)); // it cannot begin before this ends
     handed_over_.push_back({owner, &t});
-    wake_soon(uncounted(home));
 }
 
 /// What comes meanwhile is submitted with it.
 void uring_queue::wake_soon(const asio::any_io_executor& home)
 {
-    if (std::exchange(waking_, true))
+    if (waking_)
         return;
     asio::post(home, [weak = weak_from_this(), home] {
         const auto self = weak.lock();
@@ -121,6 +127,7 @@ void uring_queue::wake_soon(const asio::any_io_executor& home)
         self->take_handed_over();
         self->step();
     });
+    waking_ = true;
 }
 
 void uring_queue::take_handed_over()
@@ -141,9 +148,10 @@ void uring_queue::enqueue(const std::shared_ptr<client>& owner, transfer& t)
         owner->ended(t);
         return;
     }
-    if (owner->line_.empty())
-        turns_.push_back(owner);
+    const bool first = owner->line_.empty();
     owner->line_.push_back(&t);
+    if (first)
+        turns_.push_back(owner);
 }
 
 void uring_queue::leave_out(client& owner)

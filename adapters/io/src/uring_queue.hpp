@@ -65,6 +65,8 @@ public:
     /// Throws std::system_error if the kernel refuses.
     uring_queue(std::uint32_t depth, std::uint64_t in_flight_bytes);
 
+    // If one of these throws, the queue knows nothing of its transfers.
+
     void add(const std::shared_ptr<client>& owner, std::span<transfer> transfers, const asio::any_io_executor& here);
     void hand_over(const std::shared_ptr<client>& owner, transfer& t, const asio::any_io_executor& home);
 

@@ -178,12 +178,13 @@ asio::awaitable<bitmap> segment_adapter::impl::store(std::span<const store_item>
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
     co_await asio::this_coro::throw_if_cancelled(false); // what is enqueued must be waited for
     std::exception_ptr failed;
+    asio::awaitable<void> written = writer_.finish(call); // made while nothing has to be waited for
     try {
         co_await enqueue(records, call);
     } catch (...) {
         failed = std::current_exception();
     }
-    co_await writer_.finish(call);
+    co_await std::move(written);
     co_await asio::this_coro::throw_if_cancelled(throws);
     if (failed)
         std::rethrow_exception(failed);
@@ -244,9 +245,10 @@ asio::awaitable<bitmap> segment_adapter::impl::erase(std::span<const object_key>
     segment::store_call call{here};
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
     co_await asio::this_coro::throw_if_cancelled(false);
+    asio::awaitable<void> written = writer_.finish(call);
     for (outgoing& record : records)
         writer_.enqueue(record, call, shared_from_this());
-    co_await writer_.finish(call);
+    co_await std::move(written);
     co_await asio::this_coro::throw_if_cancelled(throws);
     co_return erased;
 }

@@ -64,11 +64,11 @@ bool segment_index::is_dead(std::uint32_t segment) const
     return at == places_.end() || at->second.empty();
 }
 
-void segment_index::place(entry& e, const record& where)
+void segment_index::place(entry& e, const record& where, entry_list& neighbours) noexcept
 {
     e.where = where;
     e.uses = 0;
-    places_[where.segment].push_back(e);
+    neighbours.push_back(e);
     used_bytes_ += where.bytes();
     locked_bytes_ += e.locks != 0 ? where.bytes() : 0;
 }
@@ -83,6 +83,7 @@ void segment_index::unplace(entry& e)
 
 void segment_index::put(const object_key& key, const record& where)
 {
+    entry_list& neighbours = places_[where.segment];
     const auto at = entries_.try_emplace(key).first;
     entry& e = at->second;
     e.key = &at->first;
@@ -94,7 +95,7 @@ void segment_index::put(const object_key& key, const record& where)
     } else {
         return;
     }
-    place(e, where);
+    place(e, where, neighbours);
 }
 
 bool segment_index::move(const object_key& key, const record& from, const record& to)
@@ -102,8 +103,9 @@ bool segment_index::move(const object_key& key, const record& from, const record
     entry* e = find_stored(key);
     if (e == nullptr || e->where != from)
         return false;
+    entry_list& neighbours = places_[to.segment];
     unplace(*e);
-    place(*e, to);
+    place(*e, to, neighbours);
     return true;
 }
 

@@ -54,7 +54,7 @@ public:
     [[nodiscard]] std::vector<indexed> all() const;          ///< in the order of a listing
     [[nodiscard]] bool is_dead(std::uint32_t segment) const; ///< nothing lies there
 
-    /// The object lies there from now on, unless a newer record says otherwise.
+    /// The object lies there from now on, unless a newer record says otherwise. If it throws, nothing has changed.
     void put(const object_key& key, const record& where);
     /// It was copied. False: it is no longer at `from`.
     bool move(const object_key& key, const record& from, const record& to);
@@ -96,7 +96,7 @@ private:
     using entry_map = std::unordered_map<object_key, entry>;
 
     [[nodiscard]] entry* find_stored(const object_key& key);
-    void place(entry& e, const record& where);
+    void place(entry& e, const record& where, entry_list& neighbours) noexcept;
     void unplace(entry& e);
     void remove(entry& e);
     bool lock(entry& e);

@@ -233,7 +233,8 @@ error_code segment_log::close()
 void segment_log::publish(const write_group& group)
 {
     const std::lock_guard lock{mutex_};
-    for (const outgoing* r : group.records()) {
+    filling_->end = group.end(); // first: what the index knows is not written over
+    for (outgoing* r : group.records()) {
         const record where{filling_->number, r->offset, r->payload.size(), r->fingerprint, r->sequence};
         for (const object_key& key : r->keys) {
             if (r->kind == record_kind::object)
@@ -241,20 +242,20 @@ void segment_log::publish(const write_group& group)
             else
                 index_.erase_older(key, r->sequence);
         }
+        r->written = true;
     }
-    filling_->end = group.end();
 }
 
 void segment_log::publish_copies(const write_group& group, std::span<const indexed> from)
 {
     const std::lock_guard lock{mutex_};
+    filling_->end = group.end();
     for (std::size_t i = 0; i < group.records().size(); ++i) {
         record to = from[i].where;
         to.segment = filling_->number;
         to.offset = group.records()[i]->offset;
         (void)index_.move(from[i].key, from[i].where, to);
     }
-    filling_->end = group.end();
 }
 
 bool segment_log::can_hold(std::uint64_t bytes) const
@@ -378,11 +379,12 @@ segment_file* segment_log::find_free(error_code& why)
 
 void segment_log::fill(segment_file& next)
 {
+    const std::uint64_t life = random_number();
     const std::lock_guard lock{mutex_};
     if (filling_ != nullptr)
         filling_->state = segment_state::sealed;
     next.state = segment_state::open;
-    next.life = random_number();
+    next.life = life;
     next.order = ++last_order_;
     next.end = 0;
     filling_ = &next;

@@ -96,7 +96,8 @@ public:
     /// The segment that is being filled; null: none.
     [[nodiscard]] segment_file* filling() noexcept { return filling_; }
     [[nodiscard]] std::uint64_t next_sequence() noexcept { return ++last_sequence_; }
-    /// A group was written: what it holds can be found from now on.
+    /// A group was written: what it holds can be found from now on, and its records say so.
+    /// If it throws, that holds of some.
     void publish(const write_group& group);
     /// A group of copies was written: so many of the objects of `from` as are still there are in the copies now.
     void publish_copies(const write_group& group, std::span<const indexed> from);

@@ -36,6 +36,32 @@ bool is_full(const error_code& failed)
            failed == error_code{EDQUOT, boost::system::system_category()};
 }
 
+/// Whoever waits for the record hears what has become of it.
+void answer(outgoing& record) noexcept
+{
+    if (--record.call->unwritten == 0)
+        record.call->wake.cancel();
+}
+
+/// A condition variable that others find while it lives.
+class known_timer {
+public:
+    known_timer(const asio::any_io_executor& here, asio::steady_timer*& known)
+        : timer_{here, asio::steady_timer::time_point::max()},
+          known_{known}
+    {
+        known_ = &timer_;
+    }
+    known_timer(const known_timer&) = delete;
+    known_timer& operator=(const known_timer&) = delete;
+    ~known_timer() { known_ = nullptr; }
+    asio::steady_timer* operator->() noexcept { return &timer_; }
+
+private:
+    asio::steady_timer timer_;
+    asio::steady_timer*& known_;
+};
+
 constexpr auto quietly = asio::as_tuple(asio::use_awaitable);
 
 } // namespace
@@ -50,11 +76,20 @@ void segment_writer::enqueue(outgoing& record, store_call& call, std::shared_ptr
     // On its own, because its cancellation is nobody's: what one call is cancelled for, others may wait for.
     const auto ended = [this, keep_alive](std::exception_ptr) {
         running_ = false;
+        while (!queue_.empty()) // there was no memory even to begin
+            refuse_front("out of memory");
         if (ended_ != nullptr)
             ended_->cancel();
     };
-    asio::co_spawn(
-        call.wake.get_executor(), [this]() { return run(); }, ended);
+    try {
+        asio::co_spawn(
+            call.wake.get_executor(), [this]() { return run(); }, ended);
+    } catch (...) {
+        running_ = false;
+        queue_.pop_back();
+        --call.unwritten;
+        throw;
+    }
 }
 
 asio::awaitable<void> segment_writer::finish(store_call& call)
@@ -89,34 +124,32 @@ void segment_writer::reader_left()
 asio::awaitable<void> segment_writer::finish()
 {
     const asio::any_io_executor here = co_await asio::this_coro::executor;
-    asio::steady_timer ended{here, asio::steady_timer::time_point::max()};
-    ended_ = &ended;
+    known_timer ended{here, ended_};
     while (running_)
-        co_await ended.async_wait(quietly);
-    ended_ = nullptr;
-}
-
-void segment_writer::settle(outgoing& record, bool written)
-{
-    record.written = written;
-    if (--record.call->unwritten == 0)
-        record.call->wake.cancel();
+        co_await ended->async_wait(quietly);
 }
 
 /// There is no room for the first in the queue, if it is still there.
-void segment_writer::refuse_front(const std::string& why, const error_code& by_disk)
+void segment_writer::refuse_front(std::string_view why, const error_code& by_disk) noexcept
 {
     if (queue_.empty())
         return;
     outgoing& record = queue_.front();
     queue_.pop_front();
-    const std::string key = record.keys.front().to_string();
-    if (record.kind == record_kind::object)
-        health_.store_refused(fmt::format("storing {}: {}", key, why));
+    const bool is_object = record.kind == record_kind::object;
+    std::string problem;
+    try {
+        const std::string key = record.keys.front().to_string();
+        problem = is_object ? fmt::format("storing {}: {}", key, why)
+                            : fmt::format("erasing {}, which may be back after a crash: {}", key, why);
+    } catch (const std::bad_alloc&) { // it is counted, and says nothing
+    }
+    if (is_object)
+        health_.store_refused(std::move(problem));
     else
-        health_.note_problem(fmt::format("erasing {}, which may be back after a crash: {}", key, why));
+        health_.note_problem(std::move(problem));
     record.failed = by_disk;
-    settle(record, false);
+    answer(record);
 }
 
 asio::awaitable<void> segment_writer::run()
@@ -126,8 +159,10 @@ asio::awaitable<void> segment_writer::run()
     while (!queue_.empty()) {
         try {
             co_await write_all();
-        } catch (const std::bad_alloc&) { // nothing was taken off the queue
+        } catch (const std::bad_alloc&) { // what was taken off the queue is settled; the next may need less
             refuse_front("out of memory");
+        } catch (const std::exception& e) {
+            refuse_front(e.what());
         }
     }
 }
@@ -142,29 +177,47 @@ asio::awaitable<void> segment_writer::write_all()
             co_return;
     }
     write_group group{*log_.filling()};
-    std::uint64_t objects = 0;
+    error_code failed;
+    try {
+        failed = co_await write_waiting(group);
+    } catch (const std::bad_alloc&) {
+        failed = make_error_code(boost::system::errc::not_enough_memory);
+    }
+    settle(group, failed);
+    if (failed)
+        co_await leave_bad_place(failed);
+}
+
+/// As many as fit into one group. What it has taken off the queue is in the group, also if it throws.
+asio::awaitable<error_code> segment_writer::write_waiting(write_group& group)
+{
     while (!queue_.empty() && group.add(queue_.front(), group_bytes)) {
-        outgoing& record = queue_.front();
-        record.sequence = log_.next_sequence();
-        objects += record.kind == record_kind::object ? 1 : 0;
+        queue_.front().sequence = log_.next_sequence();
         queue_.pop_front();
     }
     if (group.records().empty())
-        co_return; // whoever the segment was begun for was cancelled meanwhile
+        co_return error_code{}; // whoever the segment was begun for was cancelled meanwhile
     const error_code failed = co_await write(group);
-    if (failed)
-        health_.stores_failed(objects, fmt::format("writing segment {}: {}", log_.filling()->number, failed.message()));
-    else
+    if (!failed)
         log_.publish(group);
-    if (!failed && objects != 0)
-        health_.stored();
+    co_return failed;
+}
+
+void segment_writer::settle(const write_group& group, const error_code& failed)
+{
+    std::uint64_t stored = 0;
+    std::uint64_t lost = 0;
     for (outgoing* record : group.records()) {
-        if (failed != asio::error::operation_aborted) // that is what close() says
+        if (record->kind == record_kind::object)
+            ++(record->written ? stored : lost);
+        if (!record->written && failed != asio::error::operation_aborted) // that is what close() says
             record->failed = failed;
-        settle(*record, !failed);
+        answer(*record);
     }
     if (failed)
-        co_await leave_bad_place(failed);
+        health_.stores_failed(lost, fmt::format("writing segment {}: {}", log_.filling()->number, failed.message()));
+    if (stored != 0)
+        health_.stored();
 }
 
 /// A write to the segment that is being filled has failed. If the disk still takes what it took before, it was the
@@ -285,11 +338,9 @@ asio::awaitable<bool> segment_writer::reclaim_oldest()
         first += n;
     }
     const asio::any_io_executor here = co_await asio::this_coro::executor;
-    asio::steady_timer drained{here, asio::steady_timer::time_point::max()};
-    drained_ = &drained;
+    known_timer drained{here, drained_};
     while (reclaimed->segment->readers != 0)
-        co_await drained.async_wait(quietly);
-    drained_ = nullptr;
+        co_await drained->async_wait(quietly);
     co_return log_.end_reclaim(*reclaimed->segment);
 }
 

@@ -6,7 +6,7 @@
 #include <boost/intrusive/list.hpp>
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <string_view>
 
 #include <terrace/io/disk_io.hpp>
 #include <terrace/segment_adapter.hpp>
@@ -46,7 +46,7 @@ public:
     segment_writer(const segment_writer&) = delete;
     segment_writer& operator=(const segment_writer&) = delete;
 
-    /// To be written after what waits already, for `call`. `keep_alive` owns this writer.
+    /// To be written after what waits already, for `call`. `keep_alive` owns this writer. If it throws, nothing waits.
     void enqueue(outgoing& record, store_call& call, std::shared_ptr<void> keep_alive);
 
     /// Waits until all records of the call are written or have failed. The coroutine does not throw_if_cancelled(), now
@@ -67,6 +67,8 @@ public:
 private:
     asio::awaitable<void> run();
     asio::awaitable<void> write_all();
+    asio::awaitable<boost::system::error_code> write_waiting(write_group& group);
+    void settle(const write_group& group, const boost::system::error_code& failed);
     asio::awaitable<bool> begin_segment(std::uint64_t bytes);
     asio::awaitable<bool> reclaim_oldest();
     asio::awaitable<bool> copy(segment_file& from, std::span<const indexed> objects);
@@ -75,8 +77,7 @@ private:
     asio::awaitable<void> leave_bad_place(boost::system::error_code failed);
     asio::awaitable<bool> takes_writes();
     void withdraw(store_call& call);
-    void settle(outgoing& record, bool written);
-    void refuse_front(const std::string& why, const boost::system::error_code& by_disk = {});
+    void refuse_front(std::string_view why, const boost::system::error_code& by_disk = {}) noexcept;
 
     segment_log& log_;
     io::disk_io& disk_;

@@ -80,10 +80,10 @@ bool write_group::add(outgoing& record, std::uint64_t limit)
     const std::uint64_t bytes = record.bytes();
     if (so_far + bytes > room_for_records(segment_) || (so_far != 0 && so_far + bytes > limit))
         return false;
+    records_.push_back(&record);
     if (begin_ == 0 && empty())
         staged_bytes_ += block_bytes; // the segment's header
     record.offset = first + so_far;
-    records_.push_back(&record);
     staged_bytes_ += bytes - direct_bytes(record.payload);
     end_ = record.offset + bytes;
     return true;

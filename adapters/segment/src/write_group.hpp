@@ -46,7 +46,7 @@ public:
     /// Starts where the segment ends so far.
     explicit write_group(const segment_file& segment);
 
-    /// False, and nothing was added: there is no room, or it would be more than `limit` bytes.
+    /// False, and nothing was added: there is no room, or it would be more than `limit` bytes. The same if it throws.
     bool add(outgoing& record, std::uint64_t limit);
     /// Adds the mark that nothing follows, for which there always is room.
     void seal();
