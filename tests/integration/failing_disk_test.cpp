@@ -26,15 +26,16 @@ namespace {
 constexpr std::size_t object_bytes = 16'384;
 
 struct files {
-    static std::unique_ptr<l2_adapter> open(const fs::path& directory)
+    static std::unique_ptr<l2_adapter> open(const fs::path& directory, const std::shared_ptr<terrace::clock>&)
     {
         return std::make_unique<file_adapter>(file_options{directory});
     }
 };
 struct segments {
-    static std::unique_ptr<l2_adapter> open(const fs::path& directory)
+    static std::unique_ptr<l2_adapter> open(const fs::path& directory, const std::shared_ptr<terrace::clock>& time)
     {
         segment_options options{directory};
+        options.clock = time;
         options.segment_bytes = 1 << 20;
         return std::make_unique<segment_adapter>(options);
     }
@@ -50,9 +51,10 @@ std::vector<object_key> keys(std::uint64_t first, std::size_t count)
 
 /// Real files, on virtual time: that moves when the disk has nothing left to do.
 struct engine_world {
-    explicit engine_world(std::unique_ptr<l2_adapter> disk)
+    template <class Store>
+    engine_world(Store, const fs::path& directory)
     {
-        manager.add_adapter(make_fault_adapter(std::move(disk), faults));
+        manager.add_adapter(make_fault_adapter(Store::open(directory, time), faults));
     }
     ~engine_world()
     {
@@ -165,7 +167,7 @@ TEST_CASE_TEMPLATE("engine over a full disk: stores fail and are counted, loads 
         MESSAGE("skipped: this process may not mount a tmpfs");
         return;
     }
-    engine_world w{Store::open(directory.path() / "cache")};
+    engine_world w{Store{}, directory.path() / "cache"};
     CHECK(w.write(0, 10) == 0);
     fill(directory.path() / "others");
 
@@ -199,7 +201,7 @@ TEST_CASE_TEMPLATE("engine over a broken disk: what fails is counted, the rest g
                    segments)
 {
     const test::temporary_directory directory;
-    engine_world w{Store::open(directory.path() / "cache")};
+    engine_world w{Store{}, directory.path() / "cache"};
     CHECK(w.write(0, 10) == 0);
 
     SUBCASE("every store throws")

@@ -5,6 +5,11 @@
 #include "support/small_disk.hpp"
 
 #include <array>
+#include <boost/system/system_error.hpp>
+#include <iterator>
+#include <sys/resource.h>
+
+#include <terrace/clock.hpp>
 
 namespace fs = std::filesystem;
 using namespace terrace;
@@ -224,6 +229,106 @@ TEST_CASE("segment adapter: a disk that has less room than the capacity is the l
         CHECK(w.put(keys_to(n, n + 9)).all());
     CHECK(w.status().evicted_objects > 0);
     CHECK(w.status().health == adapter_health::healthy);
+    CHECK(w.status().problem == "no more than 4 segments: No space left on device");
     CHECK(w.get(keys_to(1490, 1499)).all());
     w.adapter.reset(); // before the disk goes
+}
+
+TEST_CASE("segment adapter: a disk without room for a segment is asked once a second")
+{
+    segment_world w;
+    w.adapter.reset();
+    const small_disk disk{w.directory.path(), "size=4m"};
+    if (!disk.mounted()) {
+        MESSAGE("skipped: this process may not mount a tmpfs");
+        return;
+    }
+    const fs::path others = w.directory.path() / "others";
+    write_file(others, std::vector<char>(7 << 19));
+    const auto time = std::make_shared<manual_clock>();
+    w.options.clock = time;
+    w.open();
+    CHECK_THROWS_AS(w.put(keys_to(1, 3)), boost::system::system_error);
+    CHECK(w.status().failed_stores == 3);
+    CHECK(w.status().health == adapter_health::degraded);
+
+    fs::remove(others);
+    time->advance(std::chrono::milliseconds{999});
+    CHECK_THROWS_AS(w.put(keys_to(1, 3)), boost::system::system_error);
+    time->advance(std::chrono::milliseconds{1});
+    CHECK(w.put(keys_to(1, 3)).all());
+    CHECK(w.status().health == adapter_health::healthy);
+    w.adapter.reset();
+}
+
+namespace {
+
+/// How many files this process may open: its soft limit, which is as it was in the end.
+class file_limit {
+public:
+    file_limit() { ::getrlimit(RLIMIT_NOFILE, &before_); }
+    file_limit(const file_limit&) = delete;
+    file_limit& operator=(const file_limit&) = delete;
+    ~file_limit() { lift(); }
+
+    /// So many more than are open.
+    void lower(std::size_t more) const
+    {
+        const auto open = std::distance(fs::directory_iterator{"/proc/self/fd"}, fs::directory_iterator{});
+        rlimit now = before_;
+        now.rlim_cur = static_cast<std::size_t>(open) + more;
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &now) == 0);
+    }
+    void lift() const { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+private:
+    rlimit before_{};
+};
+
+} // namespace
+
+TEST_CASE("segment adapter: it may open a file for each segment")
+{
+    const file_limit limit;
+    segment_world w{4 << 20, 64 << 10};
+    w.adapter.reset();
+    SUBCASE("because it raises the limit")
+    {
+        limit.lower(20);
+        w.open();
+        CHECK(w.put(keys_to(1, 60 * 7)).all());
+        CHECK(w.status().evicted_objects == 0);
+        CHECK(w.status().problem.empty());
+        CHECK(w.get(keys_to(1, 60 * 7)).all());
+    }
+    SUBCASE("or says that it may not")
+    {
+        w.options.capacity_bytes = std::uint64_t{1} << 50;
+        w.open();
+        CHECK(w.status().problem.find("RLIMIT_NOFILE") != std::string::npos);
+        CHECK(w.put(keys({1})).all());
+    }
+}
+
+TEST_CASE("segment adapter: too many open files are told, and not taken for a full disk")
+{
+    const file_limit limit;
+    segment_world w{4 << 20, 64 << 10};
+    const auto time = std::make_shared<manual_clock>();
+    w.options.clock = time;
+    w.open();
+    limit.lower(20);
+    for (std::uint64_t n = 0; n < 300; n += 5)
+        CHECK(w.put(keys_to(n, n + 4)).all());
+    CHECK(w.status().evicted_objects > 0);
+    CHECK(w.status().health == adapter_health::degraded);
+    CHECK(w.status().problem.find("Too many open files") != std::string::npos);
+
+    limit.lift();
+    time->advance(std::chrono::seconds{1});
+    const std::uint64_t evicted = w.status().evicted_objects;
+    for (std::uint64_t n = 1000; n < 1200; n += 5)
+        CHECK(w.put(keys_to(n, n + 4)).all());
+    CHECK(w.status().evicted_objects <= evicted + 7);
+    CHECK(w.status().health == adapter_health::healthy);
 }

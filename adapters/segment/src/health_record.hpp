@@ -36,6 +36,18 @@ public:
         const std::lock_guard lock{mutex_};
         last_store_failed_ = true;
     }
+    /// There could be more segments, and something is wrong with it.
+    void growth_failed(std::string why)
+    {
+        const std::lock_guard lock{mutex_};
+        last_growth_failed_ = true;
+        problem_ = std::move(why);
+    }
+    void growth_succeeded()
+    {
+        const std::lock_guard lock{mutex_};
+        last_growth_failed_ = false;
+    }
     void stored()
     {
         const std::lock_guard lock{mutex_};
@@ -57,7 +69,8 @@ public:
     void describe(adapter_status& status) const
     {
         const std::lock_guard lock{mutex_};
-        status.health = last_load_failed_ || last_store_failed_ ? adapter_health::degraded : adapter_health::healthy;
+        const bool degraded = last_load_failed_ || last_store_failed_ || last_growth_failed_;
+        status.health = degraded ? adapter_health::degraded : adapter_health::healthy;
         status.problem = problem_;
         status.failed_stores = failed_stores_;
     }
@@ -68,6 +81,7 @@ private:
     std::uint64_t failed_stores_ = 0;
     bool last_store_failed_ = false;
     bool last_load_failed_ = false;
+    bool last_growth_failed_ = false;
 };
 
 } // namespace terrace::segment

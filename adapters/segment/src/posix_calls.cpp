@@ -1,9 +1,15 @@
 #include "posix_calls.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
+#include <filesystem>
+#include <iterator>
 #include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
+#include <utility>
 
 namespace terrace::segment {
 
@@ -35,6 +41,40 @@ error_code take_room(const unique_fd& file, std::uint64_t bytes)
             return last_error();
     }
     return {};
+}
+
+bool is_full(const error_code& failed) noexcept
+{
+    return failed == boost::system::errc::no_space_on_device || failed == boost::system::errc::file_too_large ||
+           failed == error_code{EDQUOT, boost::system::system_category()};
+}
+
+bool has_room(const unique_fd& directory, std::uint64_t bytes) noexcept
+{
+    struct statvfs all {};
+    return ::fstatvfs(directory.get(), &all) != 0 || all.f_blocks == 0 || bytes / all.f_frsize <= all.f_bfree;
+}
+
+std::uint64_t file_system_bytes(const unique_fd& directory) noexcept
+{
+    struct statvfs all {};
+    return ::fstatvfs(directory.get(), &all) == 0 ? all.f_blocks * all.f_frsize : 0;
+}
+
+std::uint64_t allow_files(std::uint64_t more)
+{
+    std::error_code none;
+    const auto open = static_cast<std::uint64_t>(std::distance(
+        std::filesystem::directory_iterator{"/proc/self/fd", none}, std::filesystem::directory_iterator{}));
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return more;
+    if (limit.rlim_cur < open + more) {
+        const rlim_t before = std::exchange(limit.rlim_cur, std::min<rlim_t>(limit.rlim_max, open + more));
+        if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
+            limit.rlim_cur = before;
+    }
+    return limit.rlim_cur - std::min<rlim_t>(limit.rlim_cur, open);
 }
 
 error_code lock(const unique_fd& file)

@@ -111,7 +111,7 @@ private:
 
 segment_adapter::impl::impl(segment_options options)
     : options_{segment::checked(std::move(options))},
-      log_{segment::open_log(options_)},
+      log_{segment::open_log(options_, health_)},
       disk_{io::disk_io::make(disk_options_of(options_))},
       writer_{log_, *disk_, options_.sync, health_}
 {

@@ -102,6 +102,8 @@ result<segment_file> segment_directory::open(std::uint32_t number) const
 
 result<segment_file> segment_directory::create(std::uint32_t number, std::uint64_t bytes) const
 {
+    if (!has_room(root_, bytes))
+        return make_error_code(boost::system::errc::no_space_on_device);
     unique_fd file = open_direct(root_.get(), name_of(number), O_RDWR | O_CREAT | O_EXCL);
     if (!file.is_open())
         return last_error();

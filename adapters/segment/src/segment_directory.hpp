@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "posix_calls.hpp"
 #include "segment_storage.hpp"
 
 namespace terrace::segment {
@@ -12,6 +13,9 @@ public:
     /// To own it, makes the directory if it is not there, and takes it for this process.
     /// Throws std::system_error that names the path.
     segment_directory(std::filesystem::path path, segment_access access);
+
+    /// Of the file system; 0: it does not say.
+    [[nodiscard]] std::uint64_t file_system_bytes() const noexcept { return segment::file_system_bytes(root_); }
 
     [[nodiscard]] std::vector<std::uint32_t> numbers() const override;
     [[nodiscard]] result<segment_file> open(std::uint32_t number) const override;

@@ -18,6 +18,9 @@ std::uint64_t random_number()
     return std::uint64_t{device()} << 32 | device();
 }
 
+/// To be refused a segment may take a file system long, and each store that finds no room asks for one.
+constexpr std::chrono::seconds pause_between_attempts{1};
+
 /// What one segment has room for, in records.
 std::uint64_t capacity_of(std::uint64_t segment_bytes)
 {
@@ -306,7 +309,7 @@ bool segment_log::may_grow() const
 
 bool segment_log::has_spare()
 {
-    return oldest(segment_state::free) != nullptr || (may_grow() && !disk_full_);
+    return oldest(segment_state::free) != nullptr || (may_grow() && !growth_failure_);
 }
 
 void segment_log::free_dead()
@@ -333,6 +336,11 @@ void segment_log::blank_bad()
     }
 }
 
+clock::time_point segment_log::now() const
+{
+    return options_.clock ? options_.clock->now() : std::chrono::steady_clock::now();
+}
+
 result<segment_file*> segment_log::grow()
 {
     result<segment_file> made = make_error_code(boost::system::errc::file_exists);
@@ -356,7 +364,7 @@ void segment_log::remove(segment_file& segment)
 
 /// Free segments are filled in the order in which they were filled before: what was erased from one of them may be
 /// known only from another, later one. See docs/formats/segment.md.
-segment_file* segment_log::find_free(error_code& why)
+segment_file* segment_log::find_free()
 {
     free_dead();
     blank_bad();
@@ -366,14 +374,16 @@ segment_file* segment_log::find_free(error_code& why)
             remove(*free);
             continue;
         }
-        if (may_grow() && (free == nullptr || disk_full_)) {
-            const result<segment_file*> grown = grow();
-            disk_full_ = !grown;
-            if (grown)
-                return *grown;
-            why = grown.error();
+        if (!may_grow()) {
+            growth_failure_ = {};
+            return free;
         }
-        return free;
+        if (growth_failure_ ? now() < grow_again_at_ : free != nullptr)
+            return free;
+        const result<segment_file*> grown = grow();
+        growth_failure_ = grown ? error_code{} : grown.error();
+        grow_again_at_ = now() + pause_between_attempts;
+        return grown ? *grown : free;
     }
 }
 

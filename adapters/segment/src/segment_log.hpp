@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <terrace/bitmap.hpp>
+#include <terrace/clock.hpp>
 #include <terrace/l2_adapter.hpp>
 
 #include "reclaim.hpp"
@@ -23,11 +24,12 @@ namespace terrace::segment {
 /// How large a segment_log becomes.
 class log_options {
 public:
-    std::uint64_t capacity_bytes = 0; ///< as the status says it
-    std::uint64_t segment_bytes = 0;  ///< of new segments
-    std::uint64_t limit_bytes = 0;    ///< of all segments, at least two; 0: what there is room for
-    std::uint64_t snapshot_bytes = 0; ///< the largest snapshot that is written, if there is a limit
-    std::uint32_t threads = 1;        ///< that scan at start
+    std::uint64_t capacity_bytes = 0;      ///< as the status says it
+    std::uint64_t segment_bytes = 0;       ///< of new segments
+    std::uint64_t limit_bytes = 0;         ///< of all segments, at least two; 0: what there is room for
+    std::uint64_t snapshot_bytes = 0;      ///< the largest snapshot that is written, if there is a limit
+    std::uint32_t threads = 1;             ///< that scan at start
+    std::shared_ptr<terrace::clock> clock; ///< null: the machine's
 };
 
 class segment_log;
@@ -112,8 +114,11 @@ public:
     [[nodiscard]] bool has_bad() const;
 
     /// A segment to fill next, a new one perhaps; what is dead at the old end of the log is freed for it. Null: there
-    /// is none, and `why` says whether the file system refused a new one. Blocks.
-    [[nodiscard]] segment_file* find_free(boost::system::error_code& why);
+    /// is none. Blocks.
+    [[nodiscard]] segment_file* find_free();
+    /// Why there is no larger number of segments, though there might be: the last new one was refused. It is tried
+    /// again a second later.
+    [[nodiscard]] const boost::system::error_code& growth_failure() const noexcept { return growth_failure_; }
     /// Fills this one from now on. The one before is sealed.
     void fill(segment_file& next);
     /// Whether there will be a segment to fill after this one.
@@ -140,6 +145,7 @@ private:
     void trim();
     void free_dead();
     void blank_bad();
+    [[nodiscard]] clock::time_point now() const;
     [[nodiscard]] result<segment_file*> grow();
     void remove(segment_file& segment);
     void evict(std::span<const indexed> objects);
@@ -159,7 +165,8 @@ private:
     segment_file* filling_ = nullptr;
     std::uint64_t last_sequence_ = 0;
     std::uint64_t last_order_ = 0;
-    bool disk_full_ = false; // the last attempt to grow failed
+    boost::system::error_code growth_failure_; // of the last attempt
+    clock::time_point grow_again_at_;
 };
 
 } // namespace terrace::segment

@@ -6,6 +6,7 @@
 
 #include <terrace/io/disk_io.hpp>
 
+#include "posix_calls.hpp"
 #include "segment_directory.hpp"
 #include "segment_volume.hpp"
 
@@ -65,6 +66,21 @@ void check_of_volume(segment_options& options)
         check_segment_bytes(options.segment_bytes);
 }
 
+/// What others in the process may open as well: their sockets and files are no segments.
+constexpr std::uint64_t spare_files = 128;
+
+/// A file stays open for each segment.
+void allow_segments(const segment_directory& directory, const log_options& log, health_record& health)
+{
+    const std::uint64_t bytes = log.limit_bytes != 0 ? log.limit_bytes : directory.file_system_bytes();
+    const std::uint64_t segments = std::max<std::uint64_t>(bytes / log.segment_bytes, directory.numbers().size());
+    const std::uint64_t allowed = allow_files(segments + spare_files);
+    if (log.limit_bytes != 0 && allowed < segments)
+        health.note_problem(fmt::format("the capacity is {} segments, and this process may open {} more files "
+                                        "(RLIMIT_NOFILE): larger segments, or a higher limit",
+                                        segments, allowed));
+}
+
 } // namespace
 
 segment_options checked(segment_options options)
@@ -81,9 +97,10 @@ segment_options checked(segment_options options)
     return options;
 }
 
-segment_log open_log(const segment_options& options)
+segment_log open_log(const segment_options& options, health_record& health)
 {
     log_options log;
+    log.clock = options.clock;
     log.threads = options.threads;
     if (!is_volume_path(options.place)) {
         log.capacity_bytes = options.capacity_bytes;
@@ -91,7 +108,9 @@ segment_log open_log(const segment_options& options)
         log.limit_bytes = options.capacity_bytes == 0 ? 0 : limit_of(options.capacity_bytes);
         log.snapshot_bytes =
             reserve_of(options.capacity_bytes) - 2 * block_bytes; // the directory, and what rounding adds
-        return {std::make_unique<segment_directory>(options.place, segment_access::own), log};
+        auto directory = std::make_unique<segment_directory>(options.place, segment_access::own);
+        allow_segments(*directory, log, health);
+        return {std::move(directory), log};
     }
     auto volume =
         std::make_unique<segment_volume>(options.place, segment_access::own, options.segment_bytes, options.foreign);

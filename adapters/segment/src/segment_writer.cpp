@@ -1,5 +1,7 @@
 #include "segment_writer.hpp"
 
+#include "posix_calls.hpp"
+
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -7,7 +9,6 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <cerrno>
 #include <fmt/format.h>
 
 namespace terrace::segment {
@@ -27,13 +28,6 @@ error_code failure_of(std::span<const io::transfer> transfers)
 {
     const auto failed = std::ranges::find_if(transfers, [](const io::transfer& t) { return t.error().failed(); });
     return failed == transfers.end() ? error_code{} : failed->error();
-}
-
-/// Whether the file system has no room: another place would not help.
-bool is_full(const error_code& failed)
-{
-    return failed == boost::system::errc::no_space_on_device || failed == boost::system::errc::file_too_large ||
-           failed == error_code{EDQUOT, boost::system::system_category()};
 }
 
 /// Whoever waits for the record hears what has become of it.
@@ -277,6 +271,18 @@ asio::awaitable<error_code> segment_writer::perform(const segment_file& in, std:
     co_return sync.error();
 }
 
+/// That there are fewer segments than the capacity allows is told, though stores go on.
+void segment_writer::note_growth()
+{
+    const error_code why = log_.growth_failure();
+    if (!why)
+        health_.growth_succeeded();
+    else if (is_full(why))
+        health_.note_problem(fmt::format("no more than {} segments: {}", log_.segments(), why.message()));
+    else
+        health_.growth_failed(fmt::format("no more than {} segments: {}", log_.segments(), why.message()));
+}
+
 /// Turns to a segment that has room for the first in the queue; false if there is none, and that one has failed.
 asio::awaitable<bool> segment_writer::begin_segment(std::uint64_t bytes)
 {
@@ -290,17 +296,22 @@ asio::awaitable<bool> segment_writer::begin_segment(std::uint64_t bytes)
             refuse_front("closed");
             co_return false;
         }
-        error_code why;
         segment_file* next = nullptr;
-        const std::function<void(std::size_t)> find = [&](std::size_t) { next = log_.find_free(why); };
+        const std::function<void(std::size_t)> find = [&](std::size_t) { next = log_.find_free(); };
         co_await disk_.for_each(1, 1, find);
+        note_growth();
         if (next == nullptr) { // the file system has less room than the capacity: from now on, that is the limit
             const bool reclaimed = co_await reclaim_oldest();
             if (reclaimed)
                 continue;
-            if (why)
-                health_.disk_refused();
-            refuse_front(why ? why.message() : "no room beside what is locked", why);
+            const error_code why = log_.growth_failure();
+            if (!why) {
+                refuse_front("no room beside what is locked");
+                co_return false;
+            }
+            health_.disk_refused();
+            while (!queue_.empty()) // nor is there room for the others
+                refuse_front(why.message(), why);
             co_return false;
         }
         if (log_.filling() != nullptr && log_.filling()->end != 0) {

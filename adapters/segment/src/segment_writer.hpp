@@ -77,6 +77,7 @@ private:
     asio::awaitable<void> leave_bad_place(boost::system::error_code failed);
     asio::awaitable<bool> takes_writes();
     void withdraw(store_call& call);
+    void note_growth();
     void refuse_front(std::string_view why, const boost::system::error_code& by_disk = {}) noexcept;
 
     segment_log& log_;

@@ -8,6 +8,7 @@
 
 #include <terrace/adapter_spec.hpp>
 #include <terrace/api.hpp>
+#include <terrace/clock.hpp>
 #include <terrace/l2_adapter.hpp>
 
 namespace terrace {
@@ -42,6 +43,8 @@ public:
     /// Of io_uring: all of L1 is registered with the kernel, which then holds its pages in memory: for an L1 without
     /// huge pages, where reads and writes then cost less of the processor. What the kernel refuses is used as it is.
     bool register_memory = false;
+    /// When it may try again to make a segment that the file system refused. Null: the machine's steady clock.
+    std::shared_ptr<terrace::clock> clock = nullptr;
 };
 
 /// An L2 adapter that appends objects to large segments of a fixed size: for local NVMe.
