@@ -328,6 +328,24 @@ TEST_CASE("inspect segments: a damaged snapshot is passed over, as at a start")
     CHECK(fs::exists(s.path / "snapshot"));
 }
 
+TEST_CASE("inspect segments: what is in a snapshot's place and is none is passed over")
+{
+    store s;
+    s.put(1, 10);
+    SUBCASE("a directory")
+    {
+        s.crash();
+        fs::create_directory(s.path / "snapshot");
+    }
+    SUBCASE("one that has grown to terabytes")
+    {
+        s.close();
+        fs::resize_file(s.path / "snapshot", std::uint64_t{8} << 40); // sparse
+    }
+    CHECK(s.look().objects == 10);
+    CHECK(s.problems.empty());
+}
+
 TEST_CASE("inspect segments: a foreign file under a segment's name is told, one beside them is not looked at")
 {
     store s;

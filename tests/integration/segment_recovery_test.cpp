@@ -3,6 +3,7 @@
 #include "integration/segment_world.hpp"
 
 #include <array>
+#include <sys/stat.h>
 
 namespace fs = std::filesystem;
 using namespace terrace;
@@ -93,12 +94,55 @@ TEST_CASE("segment adapter: a snapshot that is damaged or of another time is pas
         w.open();
         CHECK(w.get(keys_to(6, 20)).all());
     }
+    SUBCASE("larger than it says")
+    {
+        fs::resize_file(snapshot, std::uint64_t{8} << 40); // sparse
+    }
+    SUBCASE("larger than it says, and other people's")
+    {
+        fs::resize_file(snapshot, 0);
+        fs::resize_file(snapshot, std::uint64_t{8} << 40);
+    }
+    SUBCASE("a pipe")
+    {
+        fs::remove(snapshot);
+        REQUIRE(::mkfifo(snapshot.c_str(), 0600) == 0);
+    }
     SUBCASE("somebody else's")
     {
         std::ofstream{snapshot, std::ios::binary} << "TERRSNAP, or so";
     }
     w.open();
     CHECK(w.get(keys_to(1, 5)).all());
+    CHECK(w.status().corrupt_objects == 0);
+}
+
+TEST_CASE("segment adapter: a directory in the snapshot's place costs a scan at each start")
+{
+    segment_world w{0, 64 << 10};
+    w.put(keys_to(1, 5));
+    w.adapter.reset();
+    fs::create_directory(w.directory.path() / "snapshot");
+    w.open();
+    CHECK(w.get(keys_to(1, 5)).all());
+    w.run(w.adapter->close());
+    CHECK(w.status().problem == "writing the snapshot: Is a directory");
+    w.open();
+    CHECK(w.get(keys_to(1, 5)).all());
+}
+
+TEST_CASE("segment adapter: a payload of more than one piece is verified after a crash")
+{
+    segment_world w{0, 16 << 20};
+    for (const std::size_t bytes : {std::size_t{1} << 20, (std::size_t{1} << 20) + 1, (std::size_t{5} << 20) + 4095})
+        w.put(keys({bytes}), bytes);
+    w.open();
+    CHECK(w.status().objects == 3);
+    w.put(keys({1}), 3 << 20);
+    w.adapter.reset();
+    flip_bit(w.segment(2), 2 * block + (3 << 20) - 1);
+    w.open();
+    CHECK(w.status().objects == 3); // it counts as torn
     CHECK(w.status().corrupt_objects == 0);
 }
 

@@ -1,10 +1,13 @@
 #include "segment_directory.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <new>
+#include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
 
@@ -12,6 +15,7 @@
 
 #include "posix_calls.hpp"
 #include "segment_format.hpp"
+#include "snapshot.hpp"
 
 namespace terrace::segment {
 
@@ -129,13 +133,23 @@ error_code segment_directory::remove(std::uint32_t number) const
 std::optional<std::vector<std::byte>> segment_directory::read_snapshot() const
 {
     const unique_fd file = open_at(root_.get(), snapshot_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-    const result<std::uint64_t> bytes = bytes_of(file);
-    if (!bytes)
+    struct stat info {};
+    if (::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode))
         return std::nullopt;
-    std::vector<std::byte> content(*bytes);
-    io::transfer all = io::transfer::read(file.get(), 0, content);
-    all.perform();
-    return !all.error() && all.bytes() == content.size() ? std::optional{std::move(content)} : std::nullopt;
+    const auto bytes = static_cast<std::uint64_t>(info.st_size);
+    std::array<std::byte, snapshot_head_bytes> head{};
+    io::transfer start = io::transfer::read(file.get(), 0, head);
+    start.perform();
+    if (start.bytes() != head.size() || bytes > most_snapshot_bytes(head))
+        return std::nullopt;
+    try {
+        std::vector<std::byte> content(bytes);
+        io::transfer all = io::transfer::read(file.get(), 0, content);
+        all.perform();
+        return !all.error() && all.bytes() == content.size() ? std::optional{std::move(content)} : std::nullopt;
+    } catch (const std::bad_alloc&) { // a scan needs less at a time
+        return std::nullopt;
+    }
 }
 
 error_code segment_directory::write_snapshot(std::span<const std::byte> bytes) const
@@ -158,7 +172,7 @@ error_code segment_directory::remove_snapshot() const
 {
     (void)::unlinkat(root_.get(), snapshot_draft_name, 0); // of somebody who died
     if (::unlinkat(root_.get(), snapshot_name, 0) != 0)
-        return errno == ENOENT ? error_code{} : last_error();
+        return errno == ENOENT || errno == EISDIR ? error_code{} : last_error(); // a directory is none
     return sync_directory(root_);
 }
 

@@ -15,6 +15,9 @@ namespace {
 /// How much is read ahead where headers lie close together, or where one is looked for.
 constexpr std::uint64_t window_bytes = 256 * 1024;
 
+/// How much of a payload is in memory at a time: every thread has its own.
+constexpr std::uint64_t piece_bytes = 1 << 20;
+
 /// Reads blocks of a segment one after the other.
 class block_reader {
 public:
@@ -63,12 +66,23 @@ struct payload_state {
 
 payload_state look_at_payload(const segment_file& segment, const record_header& header)
 {
-    const aligned_buffer payload{header.payload_bytes};
-    io::transfer all = segment.read(header.offset + block_bytes, payload.bytes());
-    all.perform();
-    const bool whole = !all.error() && all.bytes() >= header.payload_bytes &&
-                       checksum(payload.bytes().first(header.payload_bytes)) == header.payload_checksum;
-    return {whole, all.error()};
+    const aligned_buffer window{std::min(header.payload_bytes, piece_bytes)};
+    std::uint64_t at = header.offset + block_bytes;
+    std::uint64_t left = header.payload_bytes;
+    error_code unreadable;
+    const auto next_piece = [&]() -> std::span<const std::byte> {
+        if (left == 0)
+            return {};
+        io::transfer part = segment.read(at, window.bytes().first(padded(std::min(left, piece_bytes))));
+        part.perform();
+        unreadable = part.error();
+        const std::uint64_t bytes = unreadable ? 0 : std::min(left, part.bytes());
+        at += bytes;
+        left -= bytes;
+        return window.bytes().first(bytes);
+    };
+    const std::uint64_t sum = checksum(next_piece);
+    return {left == 0 && sum == header.payload_checksum, unreadable};
 }
 
 /// The header at a place, if there is one that `read` gave.

@@ -104,6 +104,19 @@ std::vector<std::byte> make_snapshot(const snapshot_source& of)
     return std::move(out).finish();
 }
 
+std::uint64_t most_snapshot_bytes(std::span<const std::byte, snapshot_head_bytes> head)
+{
+    constexpr std::uint64_t each_segment = 6 * 8;
+    constexpr std::uint64_t each_object = 6 * 8 + key_room; // no key is longer
+    constexpr std::uint64_t most = std::uint64_t{1} << 40;  // of either
+    reader in{head};
+    if (in.text(snapshot_magic.size()) != snapshot_magic || in.number() != snapshot_version)
+        return 0;
+    const std::uint64_t segments = in.number();
+    const std::uint64_t objects = in.number();
+    return segments > most || objects > most ? 0 : head.size() + segments * each_segment + objects * each_object + 8;
+}
+
 bool apply_snapshot(std::span<const std::byte> snapshot, recovered& found)
 {
     const auto content = checked(snapshot);

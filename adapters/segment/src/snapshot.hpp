@@ -20,6 +20,10 @@ struct snapshot_source {
 
 [[nodiscard]] std::vector<std::byte> make_snapshot(const snapshot_source& of);
 
+/// How long a snapshot is at most, by its first bytes; 0: they are of something else.
+inline constexpr std::size_t snapshot_head_bytes = 48;
+[[nodiscard]] std::uint64_t most_snapshot_bytes(std::span<const std::byte, snapshot_head_bytes> head);
+
 /// Fills in what a snapshot says of `found.segments`, which have been opened and are what their headers say. False: it
 /// is damaged, or not of these segments as they are now, and nothing has changed.
 [[nodiscard]] bool apply_snapshot(std::span<const std::byte> snapshot, recovered& found);
