@@ -420,6 +420,7 @@ engine_status engine::status() const
     s.store.failed_objects = c.failed_objects;
     s.store.dropped_objects = c.dropped_objects;
     s.store.refused_objects = c.refused_objects;
+    s.store.overtaken_objects = c.overtaken_objects;
     s.store.retried_objects = c.retried_objects;
     s.store.declined_objects = c.declined_objects;
     s.store.wanted_objects = c.wanted_objects;

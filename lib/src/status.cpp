@@ -63,15 +63,15 @@ constexpr std::array prefetch_fields{
 static_assert(sizeof(prefetch_status) == prefetch_fields.size() * sizeof(std::uint64_t));
 
 constexpr std::array store_fields{
-    TERRACE_FIELD(store_status, queued_objects),   TERRACE_FIELD(store_status, queued_bytes),
-    TERRACE_FIELD(store_status, in_flight),        TERRACE_FIELD(store_status, in_flight_objects),
-    TERRACE_FIELD(store_status, targeted_objects), TERRACE_FIELD(store_status, stored_objects),
-    TERRACE_FIELD(store_status, stored_bytes),     TERRACE_FIELD(store_status, failed_objects),
-    TERRACE_FIELD(store_status, dropped_objects),  TERRACE_FIELD(store_status, refused_objects),
-    TERRACE_FIELD(store_status, retried_objects),  TERRACE_FIELD(store_status, declined_objects),
-    TERRACE_FIELD(store_status, wanted_objects),   TERRACE_FIELD(store_status, policy_errors),
-    TERRACE_FIELD(store_status, demoted_objects),  TERRACE_FIELD(store_status, demoted_bytes),
-    TERRACE_FIELD(store_status, failed_demotions),
+    TERRACE_FIELD(store_status, queued_objects),    TERRACE_FIELD(store_status, queued_bytes),
+    TERRACE_FIELD(store_status, in_flight),         TERRACE_FIELD(store_status, in_flight_objects),
+    TERRACE_FIELD(store_status, targeted_objects),  TERRACE_FIELD(store_status, stored_objects),
+    TERRACE_FIELD(store_status, stored_bytes),      TERRACE_FIELD(store_status, failed_objects),
+    TERRACE_FIELD(store_status, dropped_objects),   TERRACE_FIELD(store_status, refused_objects),
+    TERRACE_FIELD(store_status, overtaken_objects), TERRACE_FIELD(store_status, retried_objects),
+    TERRACE_FIELD(store_status, declined_objects),  TERRACE_FIELD(store_status, wanted_objects),
+    TERRACE_FIELD(store_status, policy_errors),     TERRACE_FIELD(store_status, demoted_objects),
+    TERRACE_FIELD(store_status, demoted_bytes),     TERRACE_FIELD(store_status, failed_demotions),
 };
 static_assert(sizeof(store_status) == store_fields.size() * sizeof(std::uint64_t));
 

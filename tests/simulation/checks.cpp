@@ -27,7 +27,7 @@ void world::check_always()
           "a pin has outlived its time");
     const auto& st = s.store;
     check(st.targeted_objects == st.queued_objects + st.in_flight_objects + st.stored_objects + st.failed_objects +
-                                     st.dropped_objects + st.refused_objects,
+                                     st.dropped_objects + st.refused_objects + st.overtaken_objects,
           "the store flow has lost count of an object");
     check(s.internal_errors == 0, "an exception escaped a task of the engine's");
     for (const adapter_entry& a : s.adapters) {

@@ -81,7 +81,7 @@ struct prefetch_status {
 /// The store flow.
 struct store_status {
     // Every object counts once for each adapter that the policy names for it: as queued, as in flight, and in the end
-    // as stored, failed, dropped or refused.
+    // as stored, failed, dropped, refused or overtaken.
     std::uint64_t queued_objects = 0; ///< waiting for their turn or for a retry
     std::uint64_t queued_bytes = 0;   ///< they stay locked in L1
     std::uint64_t in_flight = 0;      ///< store calls that adapters work on
@@ -89,9 +89,10 @@ struct store_status {
     std::uint64_t targeted_objects = 0; ///< the sum of all the others
     std::uint64_t stored_objects = 0;
     std::uint64_t stored_bytes = 0;
-    std::uint64_t failed_objects = 0;  ///< an adapter could not store them, however often it was tried
-    std::uint64_t dropped_objects = 0; ///< queued when the engine closed, the adapter left, or the queue was full
-    std::uint64_t refused_objects = 0; ///< found the queue full, under full_queue_policy::refuse
+    std::uint64_t failed_objects = 0;    ///< an adapter could not store them, however often it was tried
+    std::uint64_t dropped_objects = 0;   ///< queued when the engine closed, the adapter left, or the queue was full
+    std::uint64_t refused_objects = 0;   ///< found the queue full, under full_queue_policy::refuse
+    std::uint64_t overtaken_objects = 0; ///< were written over before they were stored: the newer bytes are instead
 
     std::uint64_t retried_objects = 0;  ///< once for each further attempt
     std::uint64_t declined_objects = 0; ///< that the policy named no adapter for

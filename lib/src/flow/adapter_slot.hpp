@@ -6,6 +6,7 @@
 #include "base/task_scope.hpp"
 #include "flow/adapter_journal.hpp"
 #include "flow/breaker.hpp"
+#include "flow/key_changes.hpp"
 
 #include <chrono>
 #include <functional>
@@ -40,7 +41,8 @@ public:
           adapter_{std::move(adapter)},
           demotes_{dynamic_cast<demotion_source*>(adapter_.get())},
           changed_{executor},
-          store_turn_{executor}
+          store_turn_{executor},
+          changes{store_turn_}
     {
     }
 
@@ -62,7 +64,7 @@ public:
     /// Waits until no call is in flight.
     asio::awaitable<void> idle();
 
-    /// What the adapter's queue of stores waits on: a load or a store has ended, or the queue has changed.
+    /// What the adapter's queue of stores waits on: a load, a store or a move has ended, or the queue has changed.
     [[nodiscard]] event& store_turn() noexcept { return store_turn_; }
 
     /// One for each kind of call: what only loads cannot do must not be hidden by lookups that succeed.
@@ -99,6 +101,9 @@ private:
     std::size_t known_bytes_ = 0; // of L1
     event changed_;               // in_flight became 0
     event store_turn_;
+
+public:
+    key_changes changes; ///< whose end is a turn for stores
 };
 
 using adapter_list = std::vector<std::shared_ptr<adapter_slot>>;

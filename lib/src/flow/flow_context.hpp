@@ -44,6 +44,7 @@ struct flow_counters {
     counter failed_objects;
     counter dropped_objects;
     counter refused_objects;
+    counter overtaken_objects;
     counter retried_objects;
     counter declined_objects;
     counter wanted_objects;

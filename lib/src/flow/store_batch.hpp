@@ -26,6 +26,15 @@ struct store_offer {
     return bytes;
 }
 
+[[nodiscard]] inline std::vector<object_key> keys_of(const read_lease& objects)
+{
+    std::vector<object_key> keys;
+    keys.reserve(objects.size());
+    for (std::size_t i = 0; i < objects.size(); ++i)
+        keys.push_back(objects.key(i));
+    return keys;
+}
+
 class store_batch;
 
 /// A batch's part for one adapter.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <iterator>
+#include <unordered_set>
 #include <utility>
 
 namespace terrace {
@@ -81,6 +83,8 @@ asio::awaitable<void> store_lane::work()
             co_await asio::post(context_.executor, asio::use_awaitable);
         } else if (!queue_.front().room_made && !demoting_ && demotion_.applies_to(*slot_)) {
             co_await make_room_for_next();
+        } else if (comes_after_another(queue_.front())) {
+            co_await slot_->store_turn().wait();
         } else {
             begin_next();
         }
@@ -142,31 +146,102 @@ asio::awaitable<void> store_lane::make_room_for_next()
 
 // ---- one store -------------------------------------------------------------------------------------------------
 
+/// What one call counts as while it runs.
+class store_lane::call_in_flight {
+public:
+    call_in_flight(std::shared_ptr<store_lane> lane, const store_job& job)
+        : lane_{std::move(lane)},
+          objects_{job.objects.size()},
+          bytes_{job.bytes},
+          change_{lane_->slot_->changes, keys_of(job.objects)}
+    {
+        ++lane_->in_flight_;
+        lane_->bytes_in_flight_ += bytes_;
+        lane_->objects_in_flight_ += objects_;
+        lane_->context_.counters.store_objects_in_flight += objects_;
+    }
+    ~call_in_flight()
+    {
+        lane_->in_flight_ -= late_ ? 0 : 1;
+        lane_->bytes_in_flight_ -= bytes_;
+        lane_->objects_in_flight_ -= objects_;
+        lane_->context_.counters.store_objects_in_flight -= objects_;
+    }
+    call_in_flight(const call_in_flight&) = delete;
+    call_in_flight& operator=(const call_in_flight&) = delete;
+
+    /// Others have their turn: it may never end.
+    void late() noexcept
+    {
+        late_ = true;
+        --lane_->in_flight_;
+        change_.late();
+    }
+
+private:
+    const std::shared_ptr<store_lane> lane_;
+    const std::size_t objects_;
+    const std::uint64_t bytes_;
+    key_changes::change change_; // its end is the next one's turn
+    bool late_ = false;
+};
+
+bool store_lane::comes_after_another(const store_job& job) const
+{
+    if (job.of->mode() != store_mode::replace)
+        return false; // whichever of the two comes last, the bytes are those that the key names
+    const auto others = slot_->changes.with(keys_of(job.objects));
+    return others.late.none() && others.in_time.any();
+}
+
 void store_lane::begin_next()
 {
     store_job next = std::move(queue_.front());
     queue_.pop_front();
     note_taken(next);
+    next = without_overtaken(std::move(next), context_.l1->overwritten(next.objects));
+    if (next.objects.empty())
+        return;
+    if (next.of->mode() == store_mode::replace) {
+        const auto keys = keys_of(next.objects);
+        drop_retries_before(next, keys);
+        if (slot_->changes.with(keys).late.any()) // it might take effect after this one
+            return settle(std::move(next), bitmap{keys.size()});
+    }
     context_.spawn([&](task_scope::task& me) { return store(std::move(next), me); });
+}
+
+void store_lane::drop_retries_before(const store_job& job, const std::vector<object_key>& keys)
+{
+    if (retries_.empty())
+        return;
+    const std::unordered_set<object_key> replaced{keys.begin(), keys.end()};
+    for (auto at = retries_.begin(); at != retries_.end();) {
+        bitmap overtaken{at->second.objects.size()};
+        const bool older = at->second.of->number() < job.of->number();
+        for (std::size_t i = 0; older && i < overtaken.size(); ++i)
+            overtaken.set(i, replaced.contains(at->second.objects.key(i)));
+        if (overtaken.none()) {
+            ++at;
+            continue;
+        }
+        note_taken(at->second);
+        at->second = without_overtaken(std::move(at->second), overtaken);
+        note_queued(at->second);
+        at = at->second.objects.empty() ? retries_.erase(at) : std::next(at);
+    }
 }
 
 asio::awaitable<void> store_lane::store(store_job job, task_scope::task& me)
 {
     const auto self = shared_from_this();
-    const std::uint64_t bytes = job.bytes;
     const std::size_t objects = job.objects.size();
-    ++in_flight_;
-    bytes_in_flight_ += bytes;
-    objects_in_flight_ += objects;
-    context_.counters.store_objects_in_flight += objects;
     bitmap stored{objects};
-    bool written_off = false;
     if (auto permit = slot_->store_breaker.try_begin(context_.clock->now()); permit && !slot_->closed) {
+        call_in_flight call{self, job};
         const auto timeout = slot_->options().store_timeout;
         const auto give_up = [&] {
-            written_off = true; // others have their turn: it may never end
-            --in_flight_;
-            slot_->store_turn().notify_all();
+            call.late();
             job.of->late();
         };
         adapter_call running{slot_, &adapter_slot::stores, std::move(*permit), *context_.clock, timeout, me, give_up};
@@ -183,12 +258,7 @@ asio::awaitable<void> store_lane::store(store_job job, task_scope::task& me)
             running.caught();
         }
     }
-    in_flight_ -= written_off ? 0 : 1;
-    bytes_in_flight_ -= bytes;
-    objects_in_flight_ -= objects;
-    context_.counters.store_objects_in_flight -= objects;
     settle(std::move(job), stored);
-    slot_->store_turn().notify_all();
 }
 
 void store_lane::settle(store_job job, const bitmap& stored)
@@ -199,14 +269,7 @@ void store_lane::settle(store_job job, const bitmap& stored)
     if (stored.all())
         return;
 
-    // What is stored is let go of now; the job goes on with the others.
-    const bitmap left = bitmap{stored.size(), true} - stored;
-    std::size_t i = 0;
-    bitmap which = job.which;
-    job.which.for_each_set([&](std::size_t at) { which.set(at, left.test(i++)); });
-    job.which = std::move(which);
-    job.objects = context_.l1->share(job.objects, left);
-    job.bytes = bytes_of(job.objects);
+    job = without(std::move(job), stored); // which is let go of now
     job.room_made = false;
     ++job.attempts;
 
@@ -217,11 +280,28 @@ void store_lane::settle(store_job job, const bitmap& stored)
         return give_up(std::move(job));
     if (closed_ || context_.stopping())
         return fail(std::move(job), context_.counters.dropped_objects);
+    retry(std::move(job), now + backoff(job.attempts));
+}
+
+void store_lane::retry(store_job job, clock::time_point at)
+{
     context_.counters.retried_objects += job.objects.size();
     note_queued(job);
-    const auto at = now + backoff(job.attempts);
     retries_.emplace(at, std::move(job));
     start_working();
+}
+
+store_job store_lane::without(store_job job, const bitmap& gone)
+{
+    if (gone.none())
+        return job;
+    std::size_t i = 0;
+    bitmap which = job.which;
+    job.which.for_each_set([&](std::size_t at) { which.set(at, !gone.test(i++)); });
+    job.which = std::move(which);
+    job.objects = context_.l1->share(job.objects, ~gone);
+    job.bytes = bytes_of(job.objects);
+    return job;
 }
 
 nanoseconds store_lane::backoff(std::uint32_t failed_attempts)
@@ -275,6 +355,15 @@ void store_lane::give_up(store_job job)
 {
     slot_->journal.stores_failed(job.objects.size(), context_.clock->now());
     fail(std::move(job), context_.counters.failed_objects);
+}
+
+store_job store_lane::without_overtaken(store_job job, const bitmap& overtaken)
+{
+    if (overtaken.any()) {
+        context_.counters.overtaken_objects += overtaken.count();
+        job.of->done(job, overtaken, false);
+    }
+    return without(std::move(job), overtaken);
 }
 
 void store_lane::fail(store_job job, counter& as)

@@ -21,6 +21,9 @@ namespace terrace {
 /// A coroutine works the queue off while there is anything in it. A job has its turn in order, when the adapter works
 /// on few enough stores (on fewer while it works on loads), and its breaker permits it.
 ///
+/// Of one key the adapter keeps the bytes that were committed last: what replaces has its turn when no other change of
+/// the key is in flight, and what was overtaken meanwhile is not stored any more.
+///
 /// Threads: the engine's executor.
 class store_lane : public std::enable_shared_from_this<store_lane> {
 public:
@@ -37,10 +40,13 @@ private:
     asio::awaitable<void> work();
     asio::awaitable<void> make_room_for_next();
     void begin_next();
+    class call_in_flight;
     asio::awaitable<void> store(store_job job, task_scope::task& me);
 
     [[nodiscard]] bool empty() const noexcept { return queue_.empty() && retries_.empty(); }
     [[nodiscard]] std::uint32_t may_be_in_flight() const noexcept;
+    /// Whether a change of one of its keys is in flight that is to end before this.
+    [[nodiscard]] bool comes_after_another(const store_job& job) const;
     [[nodiscard]] nanoseconds backoff(std::uint32_t failed_attempts);
     void requeue_due(clock::time_point now);
     /// What is to be done about jobs that an open breaker holds up; when it has to be done again.
@@ -51,6 +57,13 @@ private:
     void give_up(store_job job);
     void fail(store_job job, counter& as);
     void settle(store_job job, const bitmap& stored);
+    void retry(store_job job, clock::time_point at);
+    /// The job without these of its objects.
+    [[nodiscard]] store_job without(store_job job, const bitmap& gone);
+    /// The same; these are not stored, as newer bytes are or will be.
+    [[nodiscard]] store_job without_overtaken(store_job job, const bitmap& overtaken);
+    /// What waits for a retry and is older than a job that begins now and replaces it.
+    void drop_retries_before(const store_job& job, const std::vector<object_key>& keys);
     void note_queued(const store_job& job);
     void note_taken(const store_job& job);
 

@@ -340,6 +340,15 @@ l1_cache::wanted_objects l1_cache::take_unstored(std::span<l1_entry* const> want
     return taken;
 }
 
+bitmap l1_cache::overwritten(const read_lease& held) const
+{
+    bitmap which{held.size()};
+    std::scoped_lock guard{mutex_};
+    for (std::size_t i = 0; i < held.size(); ++i)
+        which.set(i, held.held_[i]->overwritten);
+    return which;
+}
+
 void l1_cache::offer_when_wanted(const read_lease& held, const bitmap& which, write_mode written)
 {
     const auto as = written == write_mode::new_only ? unstored_as::written_new : unstored_as::written_over;

@@ -54,6 +54,7 @@ struct l1_entry : evictable {
     bool temporary : 1 = false;               // freed with its last reader
     bool pinned : 1 = false;                  // one of the locks is protect()'s
     bool resident : 1 = false;                // in the index
+    bool overwritten : 1 = false;             // a commit has put other bytes in its place
     unstored_as unstored = unstored_as::none; // what becomes of it once somebody wants it
     std::uint32_t readers = 0;                // locks
     memory_block* memory = nullptr;
@@ -198,6 +199,9 @@ public:
     [[nodiscard]] std::uint64_t room_of(const read_lease& held) const noexcept;
     /// A lease of its own, one lock each, on some of what another holds.
     [[nodiscard]] read_lease share(const read_lease& held, const bitmap& which);
+
+    /// Which of what is held a later commit has taken the place of.
+    [[nodiscard]] bitmap overwritten(const read_lease& held) const;
 
     /// on_wanted() will be called for these of what is held, once a caller locks them.
     void offer_when_wanted(const read_lease& held, const bitmap& which, write_mode written);

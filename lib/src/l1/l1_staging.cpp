@@ -208,8 +208,10 @@ void l1_cache::commit(std::vector<slot>& slots, write_mode mode, const bitmap* f
                 continue;
             }
             const bool pinned = resident != nullptr && resident->pinned;
-            if (resident != nullptr)
+            if (resident != nullptr) {
+                resident->overwritten = true;
                 hide(*resident); // its readers keep it
+            }
             publish(*entry);
             if (pinned)
                 set_pin(*entry);

@@ -21,7 +21,7 @@ adapter_options narrow(full_queue_policy full)
 void check_sum(const store_status& s)
 {
     CHECK(s.targeted_objects == s.queued_objects + s.in_flight_objects + s.stored_objects + s.failed_objects +
-                                    s.dropped_objects + s.refused_objects);
+                                    s.dropped_objects + s.refused_objects + s.overtaken_objects);
 }
 
 } // namespace
