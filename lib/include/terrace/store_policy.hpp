@@ -35,7 +35,7 @@ public:
 /// evicts moves. No I/O, no clock of its own.
 ///
 /// Threads: called on the engine's executor; a policy with a memory of its own serves one storage manager.
-/// Errors: a policy that throws costs the batch its stores, and is counted.
+/// Errors: a policy that throws is counted, and passed over: the batch is not stored, or nothing is deleted or moved.
 class TERRACE_API store_policy {
 public:
     virtual ~store_policy() = default;

@@ -70,8 +70,8 @@ inline constexpr log_event stores_dropped{
     "stores_dropped", log_level::warning, "store",
     "Objects were not stored: the adapter's queue was full, the adapter left, or the engine closed."};
 inline constexpr log_event store_policy_failed{"store_policy_failed", log_level::error, "store",
-                                               "The store policy threw, or answered another question: nothing of the "
-                                               "batch is stored."};
+                                               "The store policy threw, or answered another question, and is passed "
+                                               "over."};
 
 inline constexpr std::array all{
     started,

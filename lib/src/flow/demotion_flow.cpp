@@ -41,8 +41,8 @@ demotion_flow::slot_ptr demotion_flow::below(const adapter_slot& slot) const
     if (at == adapters->end())
         return nullptr;
     const auto from = static_cast<std::size_t>(at - adapters->begin());
-    const auto onto = policy_->select_demotion(from, adapters->size());
-    return onto && *onto < adapters->size() && *onto != from ? (*adapters)[*onto] : nullptr;
+    const auto onto = decisions_.demotion(from, adapters->size());
+    return onto ? (*adapters)[*onto] : nullptr;
 }
 
 bool demotion_flow::applies_to(const adapter_slot& slot) const

@@ -2,6 +2,7 @@
 
 #include "flow/flow_context.hpp"
 #include "flow/l2_locks.hpp"
+#include "flow/store_decisions.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -10,7 +11,6 @@
 #include <vector>
 
 #include <terrace/l2_adapter.hpp>
-#include <terrace/store_policy.hpp>
 
 namespace terrace {
 
@@ -24,9 +24,9 @@ namespace terrace {
 class demotion_flow {
 public:
     /// window_bytes  moved at a time, which is the memory that it takes; a larger object goes alone
-    demotion_flow(flow_context& context, std::shared_ptr<const store_policy> policy, std::uint64_t window_bytes)
+    demotion_flow(flow_context& context, store_decisions& decisions, std::uint64_t window_bytes)
         : context_{context},
-          policy_{std::move(policy)},
+          decisions_{decisions},
           window_bytes_{window_bytes}
     {
     }
@@ -55,7 +55,7 @@ private:
                                       std::size_t depth, task_scope::task& me);
 
     flow_context& context_;
-    const std::shared_ptr<const store_policy> policy_;
+    store_decisions& decisions_;
     const std::uint64_t window_bytes_;
 };
 

@@ -1,7 +1,6 @@
 #include "flow/store_flow.hpp"
 
 #include <algorithm>
-#include <fmt/format.h>
 #include <utility>
 
 namespace terrace {
@@ -50,24 +49,18 @@ void store_flow::consider(store_offer offered)
     candidates.reason = offered.reason;
     candidates.now = context_.clock->now();
 
-    std::vector<bitmap> targets;
-    try {
-        targets = policy_->select_targets(candidates);
-    } catch (...) {
-        return note_policy_error(reason_of(std::current_exception()));
-    }
-    const auto fits = [&](const bitmap& which) { return which.size() == keys.size(); };
-    if (targets.size() != adapters->size() || !std::ranges::all_of(targets, fits))
-        return note_policy_error("select_targets() answered another question");
+    const auto targets = decisions_.targets(candidates);
+    if (!targets)
+        return;
     if (offered.reason == store_reason::wanted)
         context_.counters.wanted_objects += keys.size();
-    enqueue(offered, *adapters, targets);
+    enqueue(offered, *adapters, *targets);
 
     bitmap declined{keys.size(), true};
-    for (const bitmap& which : targets)
+    for (const bitmap& which : *targets)
         declined -= which;
     context_.counters.declined_objects += declined.count();
-    if (declined.any() && policy_->reconsiders())
+    if (declined.any() && decisions_.reconsiders())
         context_.l1->offer_when_wanted(objects, declined, offered.written);
 }
 
@@ -126,13 +119,8 @@ void store_flow::enqueue(const store_offer& chosen, const adapter_list& adapters
 void store_flow::done(const store_batch& batch, const read_lease& objects, const bitmap& stored, const bitmap& failed)
 {
     if (stored.any()) {
-        std::vector<object_key> keys;
-        for (std::size_t i = 0; i < objects.size(); ++i)
-            keys.push_back(objects.key(i));
-        const bitmap deletions = policy_->select_l1_deletions(keys, stored);
-        if (deletions.size() != keys.size())
-            note_policy_error("select_l1_deletions() answered another question");
-        else if (deletions.any())
+        const bitmap deletions = decisions_.l1_deletions(keys_of(objects), stored);
+        if (deletions.any())
             context_.l1->erase_held(objects, deletions);
     }
     if (failed.any() && !context_.stopping())
@@ -150,19 +138,6 @@ void store_flow::ended(const store_batch& batch) noexcept
     outstanding_.erase(batch.number());
     held_bytes_ -= batch.room();
     changed_.notify_all();
-}
-
-void store_flow::note_policy_error(std::string_view reason) noexcept
-{
-    ++context_.counters.policy_errors;
-    const std::uint64_t times = context_.log.wanted() ? policy_errors_.count(context_.clock->now()) : 0;
-    if (times == 0)
-        return;
-    context_.log.write(log_events::store_policy_failed, [&] {
-        return log_text{fmt::format("the store policy {:?} failed, {} times since this was last said: {}",
-                                    policy_->name(), times, reason),
-                        {{"policy", std::string{policy_->name()}}, {"reason", std::string{reason}}, {"times", times}}};
-    });
 }
 
 store_lane& store_flow::lane(const std::shared_ptr<adapter_slot>& slot)

@@ -2,6 +2,7 @@
 
 #include "flow/demotion_flow.hpp"
 #include "flow/store_batch.hpp"
+#include "flow/store_decisions.hpp"
 #include "flow/store_lane.hpp"
 
 #include <cstdint>
@@ -25,9 +26,9 @@ class store_flow : private store_batch::listener {
 public:
     store_flow(flow_context& context, std::shared_ptr<store_policy> policy, std::uint64_t window_bytes)
         : context_{context},
-          policy_{std::move(policy)},
+          decisions_{context, std::move(policy)},
           changed_{context.executor},
-          demotion_{context, policy_, window_bytes}
+          demotion_{context, decisions_, window_bytes}
     {
     }
 
@@ -53,12 +54,10 @@ private:
     void done(const store_batch& batch, const read_lease& objects, const bitmap& stored, const bitmap& failed) override;
     void late(const store_batch& batch) noexcept override;
     void ended(const store_batch& batch) noexcept override;
-    void note_policy_error(std::string_view reason) noexcept;
     [[nodiscard]] store_lane& lane(const std::shared_ptr<adapter_slot>& slot);
 
     flow_context& context_;
-    const std::shared_ptr<store_policy> policy_;
-    log_limit policy_errors_;
+    store_decisions decisions_;
 
     std::mutex mutex_;
     std::vector<store_offer> offered_; // under the mutex: not seen by the executor yet

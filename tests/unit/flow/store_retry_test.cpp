@@ -1,5 +1,7 @@
 #include "support/world.hpp"
 
+#include <terrace/memory_adapter.hpp>
+
 using namespace terrace;
 using namespace terrace::test;
 using namespace std::chrono_literals;
@@ -338,6 +340,44 @@ TEST_CASE("store: a policy that throws, or answers another question, costs its b
     w.l2.stored.clear();
     w.write("c");
     CHECK(words(w.l2.stored) == "c");
+    w.close();
+}
+
+TEST_CASE("store: a policy that throws when it is asked later costs no stores")
+{
+    class throws_later final : public store_policy {
+    public:
+        [[nodiscard]] std::string_view name() const noexcept override { return "throws_later"; }
+        [[nodiscard]] std::vector<bitmap> select_targets(const store_candidates& candidates) override
+        {
+            return std::vector<bitmap>(candidates.adapters, bitmap{candidates.keys.size(), true});
+        }
+        [[nodiscard]] bitmap select_l1_deletions(std::span<const object_key>, const bitmap&) const override
+        {
+            throw std::runtime_error("scripted: policy");
+        }
+        [[nodiscard]] std::optional<std::size_t> select_demotion(std::size_t, std::size_t) const override
+        {
+            throw std::runtime_error("scripted: policy");
+        }
+    };
+    adapter_options options = patient();
+    options.stores_in_flight = 1;
+    world w{{.own_store_policy = std::make_shared<throws_later>(), .adapter = options}};
+    memory_options bounded; // so that it is asked where what that evicts moves to
+    bounded.capacity_bytes = 2 * object_bytes;
+    (void)w.manager.add_adapter(std::make_unique<memory_adapter>(bounded), options);
+    w.l2.stores.shut();
+    for (const char* word : {"a", "b", "c"})
+        w.write(word);
+    w.l2.stores.open();
+    w.run(w.manager.flush());
+    CHECK(words(w.l2.stored) == "a b c");
+    CHECK(w.stores().stored_objects == 6);
+    CHECK(w.stores().policy_errors >= 6);
+    CHECK(w.manager.status().internal_errors == 0);
+    CHECK(w.resident("a b c"));
+    CHECK(w.l1().locks == 0);
     w.close();
 }
 
