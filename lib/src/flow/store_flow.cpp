@@ -73,6 +73,7 @@ void store_flow::enqueue(const store_offer& chosen, const adapter_list& adapters
             wanted |= targets[i];
             window = std::min(window, adapters[i]->options().store_window_bytes);
         }
+    std::vector<std::vector<store_job>> jobs_of(targets.size()); // in order of the objects
     for (std::size_t begin = 0; begin < wanted.size();) {
         bitmap part{wanted.size()};
         std::uint64_t bytes = 0;
@@ -111,9 +112,12 @@ void store_flow::enqueue(const store_offer& chosen, const adapter_list& adapters
             job.of = batch;
             job.objects = context_.l1->share(objects, job.which);
             job.bytes = bytes_of(job.objects);
-            lane(adapters[i]).enqueue(std::move(job));
+            jobs_of[i].push_back(std::move(job));
         }
     }
+    for (std::size_t i = 0; i < targets.size(); ++i)
+        if (!jobs_of[i].empty())
+            lane(adapters[i]).enqueue(std::move(jobs_of[i]));
 }
 
 void store_flow::done(const store_batch& batch, const read_lease& objects, const bitmap& stored, const bitmap& failed)

@@ -18,6 +18,16 @@ store_lane::store_lane(flow_context& context, demotion_flow& demotion, std::shar
 {
 }
 
+void store_lane::enqueue(std::vector<store_job> jobs)
+{
+    // The tail comes first: what is stored last is evicted last, here and in L1, and what was queued first is dropped
+    // first. But where the queue refuses what comes last, that must not be the head.
+    if (slot_->options().store_queue_full != full_queue_policy::refuse)
+        std::ranges::reverse(jobs);
+    for (store_job& job : jobs)
+        enqueue(std::move(job));
+}
+
 void store_lane::enqueue(store_job job)
 {
     job.queued_at = context_.clock->now();

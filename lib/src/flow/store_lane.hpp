@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 namespace terrace {
 
@@ -29,13 +30,15 @@ class store_lane : public std::enable_shared_from_this<store_lane> {
 public:
     store_lane(flow_context& context, demotion_flow& demotion, std::shared_ptr<adapter_slot> slot);
 
-    void enqueue(store_job job);
+    /// Jobs in the order of their objects, a chain's head first.
+    void enqueue(std::vector<store_job> jobs);
     /// Nothing more is stored; what is in flight goes on.
     void close();
 
 private:
     using retry_queue = std::multimap<clock::time_point, store_job>;
 
+    void enqueue(store_job job);
     void start_working();
     asio::awaitable<void> work();
     asio::awaitable<void> make_room_for_next();

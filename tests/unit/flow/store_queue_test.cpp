@@ -121,9 +121,9 @@ TEST_CASE("store: a large batch goes in calls of a window, each object larger th
     {
         w.l2.stores.shut();
         w.write("a b c d e");
-        w.l2.stores.let_one_pass();
+        w.l2.stores.let_one_pass(); // of the last object
         w.settle();
-        CHECK(w.l1().locked_objects == 3);
+        CHECK(w.l1().locked_objects == 4);
         w.l2.stores.open();
         w.settle();
     }
@@ -133,11 +133,62 @@ TEST_CASE("store: a large batch goes in calls of a window, each object larger th
         lease.commit();
         w.settle();
         CHECK(w.l2.store_calls == 2);
-        CHECK(words(w.l2.stored) == "a b");
+        CHECK(words(w.l2.stored) == "b a");
         return w.close();
     }
-    CHECK(words(w.l2.stored) == "a b c d e");
+    CHECK(words(w.l2.stored) == "e c d a b");
     w.close();
+}
+
+TEST_CASE("store: of a chain that goes in several calls the tail is evicted before the head")
+{
+    adapter_options options = without_retries();
+    options.store_window_bytes = object_bytes;
+    SUBCASE("in L1")
+    {
+        for (const char* policy : {"lru", "isolated_lru", "s3fifo"}) {
+            CAPTURE(policy);
+            world w{{.eviction = policy, .adapter = options}};
+            w.l2.stores.shut(); // what is released at the end of its store, and not at once, is the test
+            w.write("a b c d e f g h");
+            w.l2.stores.open();
+            w.settle();
+            const auto other = w.manager.reserve_write(keys("x y z"), w.layout);
+            CHECK(w.resident("a b c d e"));
+        }
+    }
+    SUBCASE("in an adapter")
+    {
+        world w{{.l1_objects = 16, .adapters = 0}};
+        memory_options bounded;
+        bounded.capacity_bytes = 8 * object_bytes;
+        (void)w.manager.add_adapter(std::make_unique<memory_adapter>(bounded), options);
+        w.write("a b c d e f g h");
+        w.write("x y z");
+        w.manager.clear(clear_mode::unlocked);
+        CHECK(w.run(w.prefetch("a b c d e f g h")).prefix_hits == 5);
+        w.close();
+    }
+}
+
+TEST_CASE("store: of a chain that is longer than the queue the head is stored")
+{
+    for (const auto full : {full_queue_policy::drop_oldest, full_queue_policy::refuse}) {
+        CAPTURE(static_cast<int>(full));
+        adapter_options options = narrow(full);
+        options.store_window_bytes = object_bytes;
+        world w{{.adapter = options}};
+        w.l2.stores.shut();
+        w.write("x");
+        w.write("a b c d");
+        CHECK(w.stores().queued_objects == 2);
+        w.l2.stores.open();
+        w.settle();
+        CHECK(w.l2.objects.contains(key("a").to_string()));
+        CHECK(w.l2.objects.contains(key("b").to_string()));
+        CHECK(w.l2.objects.size() == 3);
+        w.close();
+    }
 }
 
 TEST_CASE("store: loads go first")
