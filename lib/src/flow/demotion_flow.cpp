@@ -34,6 +34,32 @@ std::uint64_t paged(std::uint64_t bytes)
 
 } // namespace
 
+/// What is to move, locked where it is.
+class demotion_flow::locked_victims {
+public:
+    locked_victims() = default;
+    locked_victims(flow_context& context, slot_ptr in, std::vector<stored_object> victims)
+        : objects{std::move(victims)},
+          keys{names_of(objects)},
+          locks{context, std::move(in), keys, bitmap{objects.size(), true}}
+    {
+    }
+
+    std::vector<stored_object> objects;
+    key_list keys;
+    l2_locks locks;
+
+private:
+    static key_list names_of(const std::vector<stored_object>& objects)
+    {
+        std::vector<object_key> keys;
+        keys.reserve(objects.size());
+        for (const stored_object& object : objects)
+            keys.push_back(object.key);
+        return std::make_shared<const std::vector<object_key>>(std::move(keys));
+    }
+};
+
 demotion_flow::slot_ptr demotion_flow::below(const adapter_slot& slot) const
 {
     const auto adapters = context_.adapters.snapshot();
@@ -74,22 +100,16 @@ asio::awaitable<void> demotion_flow::move_down(slot_ptr from, std::uint64_t obje
     // Usually one round: what somebody locks while it is being moved stays above, and others have to go for it.
     constexpr int rounds = 4;
     for (int round = 0; round < rounds; ++round) {
-        const auto victims = co_await lock_victims(from, objects, bytes, me);
-        if (victims.empty() || !co_await move_all(from, onto, victims, depth, me))
+        auto victims = co_await lock_victims(from, objects, bytes, me);
+        if (victims.objects.empty() || !co_await move_all(from, onto, std::move(victims), depth, me))
             break;
     }
 }
 
-asio::awaitable<bool> demotion_flow::move_all(slot_ptr from, slot_ptr onto, std::span<const stored_object> victims,
-                                              std::size_t depth, task_scope::task& me)
+asio::awaitable<bool> demotion_flow::move_all(slot_ptr from, slot_ptr onto, locked_victims locked, std::size_t depth,
+                                              task_scope::task& me)
 {
-    std::vector<object_key> keys;
-    for (const stored_object& victim : victims)
-        keys.push_back(victim.key);
-    auto shared_keys = std::make_shared<const std::vector<object_key>>(std::move(keys));
-    bitmap all{victims.size(), true};
-    l2_locks locks{context_, from, shared_keys, std::move(all)};
-
+    const std::span<const stored_object> victims{locked.objects};
     bool all_moved = true;
     for (std::size_t begin = 0; begin < victims.size();) {
         std::size_t end = begin;
@@ -110,11 +130,11 @@ asio::awaitable<bool> demotion_flow::move_all(slot_ptr from, slot_ptr onto, std:
         if (moved.none())
             continue;
 
-        l2_locks unlocked = locks.take(moved);
+        l2_locks unlocked = locked.locks.take(moved);
         co_await unlocked.give_back(me);
         if (from->closed)
             break;
-        const auto gone = gather<std::vector<object_key>, object_key>(*shared_keys, moved);
+        const auto gone = gather<std::vector<object_key>, object_key>(*locked.keys, moved);
         const auto timeout = from->options().lookup_timeout;
         adapter_call erasing{from, &adapter_slot::erases, breaker::permit{}, *context_.clock, timeout, me};
         (void)co_await erasing.answer(from->adapter().erase(gone), gone.size());
@@ -122,17 +142,18 @@ asio::awaitable<bool> demotion_flow::move_all(slot_ptr from, slot_ptr onto, std:
     co_return all_moved;
 }
 
-asio::awaitable<std::vector<stored_object>> demotion_flow::lock_victims(slot_ptr from, std::uint64_t objects,
-                                                                        std::uint64_t bytes, task_scope::task& me)
+asio::awaitable<demotion_flow::locked_victims> demotion_flow::lock_victims(slot_ptr from, std::uint64_t objects,
+                                                                           std::uint64_t bytes, task_scope::task& me)
 {
-    std::vector<stored_object> victims;
+    locked_victims victims;
     auto permit = from->lookup_breaker.try_begin(context_.clock->now());
     if (!permit || from->closed)
         co_return victims;
     const auto timeout = from->options().lookup_timeout;
     adapter_call asking{from, &adapter_slot::lookups, std::move(*permit), *context_.clock, timeout, me};
     try {
-        victims = co_await from->demotes()->lock_victims(objects, bytes);
+        auto locked = co_await from->demotes()->lock_victims(objects, bytes);
+        victims = locked_victims{context_, from, std::move(locked)}; // before the next co_await, which may throw
         asking.succeeded();
     } catch (...) {
         asking.caught();

@@ -45,11 +45,12 @@ private:
     /// depth  of tiers that make room for one another, so that a policy that goes in circles comes to an end
     asio::awaitable<void> move_down(slot_ptr from, std::uint64_t objects, std::uint64_t bytes, std::size_t depth,
                                     task_scope::task& me);
-    asio::awaitable<std::vector<stored_object>> lock_victims(slot_ptr from, std::uint64_t objects, std::uint64_t bytes,
-                                                             task_scope::task& me);
+    class locked_victims;
+    asio::awaitable<locked_victims> lock_victims(slot_ptr from, std::uint64_t objects, std::uint64_t bytes,
+                                                 task_scope::task& me);
     /// Copies them down and removes them above; false if some could not be copied.
-    asio::awaitable<bool> move_all(slot_ptr from, slot_ptr onto, std::span<const stored_object> victims,
-                                   std::size_t depth, task_scope::task& me);
+    asio::awaitable<bool> move_all(slot_ptr from, slot_ptr onto, locked_victims locked, std::size_t depth,
+                                   task_scope::task& me);
     /// Which of them are below now.
     asio::awaitable<bitmap> copy_down(slot_ptr from, slot_ptr onto, std::span<const stored_object> victims,
                                       std::size_t depth, task_scope::task& me);

@@ -10,8 +10,11 @@ namespace {
 
 /// Memory tiers below one another, of so many objects each; 0: no limit.
 struct tiers {
-    explicit tiers(std::vector<std::size_t> capacities, std::size_t l1_objects = 16)
-        : w{{.l1_objects = l1_objects, .adapters = 0, .store_policy = "tiered"}}
+    explicit tiers(std::vector<std::size_t> capacities, std::size_t objects_at_a_time = 16)
+        : w{{.l1_objects = 64,
+             .adapters = 0,
+             .store_policy = "tiered",
+             .limits = {.window_bytes = objects_at_a_time * object_bytes}}}
     {
         for (const std::size_t objects : capacities) {
             memory_options options;
@@ -27,10 +30,83 @@ struct tiers {
             w.write(std::string_view{reinterpret_cast<const char*>(hash.data()), hash.size()});
         }
     }
+    /// Writes the object with `version` for each of its bytes.
+    void write_version(std::string_view object, int version, write_mode mode)
+    {
+        auto lease = w.manager.reserve_write(keys(object), w.layout, mode);
+        std::ranges::fill(lease.bytes(0), static_cast<std::byte>(version));
+        lease.commit();
+        w.settle();
+    }
+    /// The version that a prefetch brings from the tiers.
+    [[nodiscard]] int version_below_l1(std::string_view object)
+    {
+        w.manager.clear(clear_mode::unlocked);
+        const auto hit = w.run(w.prefetch(object));
+        REQUIRE(hit.prefix_hits == 1);
+        return static_cast<int>(hit.lease.bytes(0)[0]);
+    }
     [[nodiscard]] adapter_status tier(std::size_t i) const { return w.manager.status().adapters.at(i).self; }
     [[nodiscard]] store_status stores() const { return w.manager.status().store; }
 
     world w;
+};
+
+/// A memory tier whose calls can be held up, once their work is done.
+class held_up_tier final : public l2_adapter, public demotion_source {
+public:
+    struct gates {
+        gate victims;
+        gate loads;
+        gate stores; ///< before their work
+        int load_calls = 0;
+        int erase_calls = 0;
+    };
+    held_up_tier(std::shared_ptr<gates> g, std::size_t capacity_objects) : g_{std::move(g)}, tier_{of(capacity_objects)}
+    {
+    }
+
+    asio::awaitable<std::vector<stored_object>> lock_victims(std::uint64_t objects, std::uint64_t bytes) override
+    {
+        auto victims = co_await tier_.lock_victims(objects, bytes);
+        co_await g_->victims.pass();
+        co_return victims;
+    }
+    asio::awaitable<bitmap> load(std::span<const load_item> items) override
+    {
+        ++g_->load_calls;
+        bitmap loaded = co_await tier_.load(items);
+        co_await g_->loads.pass();
+        co_return loaded;
+    }
+    asio::awaitable<bitmap> erase(std::span<const object_key> names) override
+    {
+        ++g_->erase_calls;
+        return tier_.erase(names);
+    }
+    asio::awaitable<bitmap> lookup_and_lock(std::span<const object_key> names) override
+    {
+        return tier_.lookup_and_lock(names);
+    }
+    asio::awaitable<bitmap> store(std::span<const store_item> items) override
+    {
+        co_await g_->stores.pass();
+        co_return co_await tier_.store(items);
+    }
+    asio::awaitable<void> unlock(std::span<const object_key> names) override { return tier_.unlock(names); }
+    asio::awaitable<key_page> list(list_cursor cursor) override { return tier_.list(std::move(cursor)); }
+    [[nodiscard]] adapter_status status() const override { return tier_.status(); }
+    asio::awaitable<void> close() override { return tier_.close(); }
+
+private:
+    static memory_options of(std::size_t objects)
+    {
+        memory_options options;
+        options.capacity_bytes = objects * object_bytes;
+        return options;
+    }
+    const std::shared_ptr<gates> g_;
+    memory_adapter tier_;
 };
 
 } // namespace
@@ -178,4 +254,23 @@ TEST_CASE("tiered: closed or without its upper tier in the middle of a move, not
     }
     CHECK(t.stores().dropped_objects == 1);
     check_nothing_left(t.w);
+}
+
+TEST_CASE("tiered: what an adapter locks to be moved once nobody waits for it any more is unlocked all the same")
+{
+    tiers t{std::vector<std::size_t>{}};
+    const auto gates = std::make_shared<held_up_tier::gates>();
+    (void)t.w.manager.add_adapter(std::make_unique<held_up_tier>(gates, 2));
+    (void)t.w.manager.add_adapter(std::make_unique<memory_adapter>());
+    t.write_each("a b");
+    gates->victims.shut();
+    t.write_each("c");
+    CHECK(t.tier(0).locked_objects == 1);
+    t.w.pass(adapter_options{}.lookup_timeout);
+    gates->victims.open();
+    t.w.settle();
+    CHECK(t.tier(0).locked_objects == 0);
+    CHECK(t.stores().demoted_objects == 0);
+    CHECK(t.stores().stored_objects == 3);
+    t.w.close();
 }
