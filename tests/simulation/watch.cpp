@@ -162,8 +162,7 @@ watch::storing::storing(watch& of, std::span<const store_item> items) : of_{of},
         versions_.push_back(truth::version(item.bytes));
         if (!of_.context_.buffers.free_for(item.bytes, buffers_in_use::use::reads))
             of_.complain("an object is stored out of memory that is being loaded into");
-        if (!of_.context_.demotes && item.mode == store_mode::if_absent &&
-            of_.context_.known.overwrites(versions_.back()))
+        if (item.mode == store_mode::if_absent && of_.context_.known.overwrites(versions_.back()))
             of_.complain("an overwrite is stored only where there is nothing to overwrite");
         buffers_.push_back(of_.context_.buffers.add(item.bytes, buffers_in_use::use::reads));
     }

@@ -27,6 +27,15 @@ private:
     std::unique_ptr<std::byte, freed> data_;
 };
 
+std::vector<object_key> names_of(const std::vector<stored_object>& objects)
+{
+    std::vector<object_key> keys;
+    keys.reserve(objects.size());
+    for (const stored_object& object : objects)
+        keys.push_back(object.key);
+    return keys;
+}
+
 std::uint64_t paged(std::uint64_t bytes)
 {
     return (bytes + page - 1) / page * page;
@@ -40,7 +49,7 @@ public:
     locked_victims() = default;
     locked_victims(flow_context& context, slot_ptr in, std::vector<stored_object> victims)
         : objects{std::move(victims)},
-          keys{names_of(objects)},
+          keys{std::make_shared<const std::vector<object_key>>(names_of(objects))},
           locks{context, std::move(in), keys, bitmap{objects.size(), true}}
     {
     }
@@ -48,16 +57,6 @@ public:
     std::vector<stored_object> objects;
     key_list keys;
     l2_locks locks;
-
-private:
-    static key_list names_of(const std::vector<stored_object>& objects)
-    {
-        std::vector<object_key> keys;
-        keys.reserve(objects.size());
-        for (const stored_object& object : objects)
-            keys.push_back(object.key);
-        return std::make_shared<const std::vector<object_key>>(std::move(keys));
-    }
 };
 
 demotion_flow::slot_ptr demotion_flow::below(const adapter_slot& slot) const
@@ -110,6 +109,8 @@ asio::awaitable<bool> demotion_flow::move_all(slot_ptr from, slot_ptr onto, lock
                                               task_scope::task& me)
 {
     const std::span<const stored_object> victims{locked.objects};
+    key_changes::change moving{from->changes, *locked.keys};
+    moving.late(); // who stores into it waits for all of the move, or for nothing of it
     bool all_moved = true;
     for (std::size_t begin = 0; begin < victims.size();) {
         std::size_t end = begin;
@@ -153,8 +154,15 @@ asio::awaitable<demotion_flow::locked_victims> demotion_flow::lock_victims(slot_
     adapter_call asking{from, &adapter_slot::lookups, std::move(*permit), *context_.clock, timeout, me};
     try {
         auto locked = co_await from->demotes()->lock_victims(objects, bytes);
-        victims = locked_victims{context_, from, std::move(locked)}; // before the next co_await, which may throw
         asking.succeeded();
+        // All are in a guard before the next co_await, which may throw.
+        const bitmap being_stored = from->changes.with(names_of(locked)).all();
+        std::vector<stored_object> to_move;
+        std::vector<stored_object> to_stay;
+        for (std::size_t i = 0; i < locked.size(); ++i)
+            (being_stored.test(i) ? to_stay : to_move).push_back(std::move(locked[i]));
+        victims = locked_victims{context_, from, std::move(to_move)};
+        const locked_victims unlocked{context_, from, std::move(to_stay)};
     } catch (...) {
         asking.caught();
     }
@@ -189,7 +197,7 @@ asio::awaitable<bitmap> demotion_flow::copy_down(slot_ptr from, slot_ptr onto, s
     std::vector<store_item> stores;
     std::uint64_t bytes = 0;
     loaded.for_each_set([&](std::size_t i) {
-        stores.emplace_back(loads[i].key, loads[i].layout, loads[i].bytes, store_mode::if_absent);
+        stores.emplace_back(loads[i].key, loads[i].layout, loads[i].bytes, store_mode::replace);
         bytes += loads[i].bytes.size();
     });
     co_await move_down(onto, stores.size(), bytes, depth - 1, me);

@@ -18,7 +18,10 @@ namespace terrace {
 /// through memory of its own, since L1 is full just when this is needed.
 ///
 /// What is being moved stays locked above until it is stored below, so that a lookup finds it in one of the two at any
-/// moment. It is then removed above, unless somebody has locked it meanwhile: it is in both then, and is written once.
+/// moment. It is then removed above, unless somebody has locked it meanwhile: it is in both then.
+///
+/// It replaces what the tier below has of it: that may be from before an update, which went to the tier above alone.
+/// What is being stored anew does not move, or newer bytes could be removed above than are stored below.
 ///
 /// Threads: the engine's executor.
 class demotion_flow {

@@ -156,16 +156,64 @@ TEST_CASE("tiered: each tier moves what it has no room for to the next, and the 
     t.w.close();
 }
 
-TEST_CASE("tiered: what is in the next tier already is not written there again")
+TEST_CASE("tiered: what moves down replaces what is there from before an update")
 {
     tiers t{{2, 0}};
-    t.write_each("a b c d"); // a and b are below
-    t.w.manager.erase(keys("a b"));
-    t.write_each("a b"); // as after a recomputation
-    CHECK(t.tier(0).objects == 2);
-    t.write_each("e f");
-    CHECK(t.tier(1).objects == 4);
-    CHECK(t.tier(1).kept_objects == 2);
+    t.write_version("a", 1, write_mode::new_only);
+    t.write_each("b c"); // a moves down
+    CHECK(t.tier(1).objects == 1);
+    t.write_version("a", 2, write_mode::update);
+    t.write_each("d e f"); // and once more
+    CHECK(t.version_below_l1("a") == 2);
+    t.w.close();
+}
+
+TEST_CASE("tiered: what is being stored anew does not move down meanwhile")
+{
+    tiers t{std::vector<std::size_t>{}};
+    const auto gates = std::make_shared<held_up_tier::gates>();
+    (void)t.w.manager.add_adapter(std::make_unique<held_up_tier>(gates, 3));
+    (void)t.w.manager.add_adapter(std::make_unique<memory_adapter>());
+    t.write_version("a", 1, write_mode::new_only);
+    t.write_each("b");
+    gates->stores.shut();
+    t.write_version("a", 2, write_mode::update);
+    t.write_each("c"); // beside what is in flight it lacks the room of one
+    CHECK(t.stores().demoted_objects == 0);
+    gates->stores.open();
+    t.w.settle();
+    CHECK(t.version_below_l1("a") == 2);
+    CHECK(t.tier(0).objects == 3);
+    CHECK(t.tier(0).locked_objects == 0);
+    t.w.close();
+}
+
+TEST_CASE("tiered: what is stored anew while it moves down is stored afterwards")
+{
+    tiers t{std::vector<std::size_t>{}};
+    const auto gates = std::make_shared<held_up_tier::gates>();
+    (void)t.w.manager.add_adapter(std::make_unique<held_up_tier>(gates, 2));
+    (void)t.w.manager.add_adapter(std::make_unique<memory_adapter>());
+    t.write_version("a", 1, write_mode::new_only);
+    t.write_each("b");
+    gates->loads.shut();
+    t.write_each("c"); // a moves
+    SUBCASE("by a queue that waits for the move")
+    {
+        CHECK(t.stores().stored_objects == 2);
+    }
+    SUBCASE("by one that does not any more")
+    {
+        t.w.pass(adapter_options{}.store_timeout);
+        CHECK(t.stores().stored_objects == 3);
+    }
+    const auto before = t.stores().stored_objects;
+    t.write_version("a", 2, write_mode::update);
+    CHECK(t.stores().stored_objects == before);
+    gates->loads.open();
+    t.w.pass(1s);
+    CHECK(t.stores().stored_objects == 4);
+    CHECK(t.version_below_l1("a") == 2);
     t.w.close();
 }
 
