@@ -275,6 +275,7 @@ asio::awaitable<void> engine::remove_adapter(adapter_id id)
     if (slot == nullptr)
         throw boost::system::system_error{errc::unknown_adapter,
                                           fmt::format("remove_adapter: id {}", static_cast<std::uint32_t>(id))};
+    slot->leaving = true;
     stores.leave(*slot);
     slot->journal.removed();
     adapter_list leaving(1, slot);

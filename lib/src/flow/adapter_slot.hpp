@@ -74,6 +74,8 @@ public:
 
     adapter_journal journal;
 
+    /// It is being removed: what would go on by itself starts nothing more on it.
+    bool leaving = false;
     /// close() of the adapter has been called: nothing may follow it.
     bool closed = false;
     /// It has ended.

@@ -94,7 +94,7 @@ asio::awaitable<void> demotion_flow::move_down(slot_ptr from, std::uint64_t obje
                                                std::size_t depth, task_scope::task& me)
 {
     const slot_ptr onto = below(*from);
-    if (onto == nullptr || from->demotes() == nullptr || from->closed || depth == 0)
+    if (onto == nullptr || from->demotes() == nullptr || depth == 0)
         co_return;
     // Usually one round: what somebody locks while it is being moved stays above, and others have to go for it.
     constexpr int rounds = 4;
@@ -112,7 +112,7 @@ asio::awaitable<bool> demotion_flow::move_all(slot_ptr from, slot_ptr onto, lock
     key_changes::change moving{from->changes, *locked.keys};
     moving.late(); // who stores into it waits for all of the move, or for nothing of it
     bool all_moved = true;
-    for (std::size_t begin = 0; begin < victims.size();) {
+    for (std::size_t begin = 0; begin < victims.size() && usable(*from) && usable(*onto);) {
         std::size_t end = begin;
         std::uint64_t window = 0;
         for (; end < victims.size(); ++end) {
@@ -133,8 +133,8 @@ asio::awaitable<bool> demotion_flow::move_all(slot_ptr from, slot_ptr onto, lock
 
         l2_locks unlocked = locked.locks.take(moved);
         co_await unlocked.give_back(me);
-        if (from->closed)
-            break;
+        if (!usable(*from))
+            break; // it is in both
         const auto gone = gather<std::vector<object_key>, object_key>(*locked.keys, moved);
         const auto timeout = from->options().lookup_timeout;
         adapter_call erasing{from, &adapter_slot::erases, breaker::permit{}, *context_.clock, timeout, me};
@@ -148,7 +148,7 @@ asio::awaitable<demotion_flow::locked_victims> demotion_flow::lock_victims(slot_
 {
     locked_victims victims;
     auto permit = from->lookup_breaker.try_begin(context_.clock->now());
-    if (!permit || from->closed)
+    if (!permit || !usable(*from))
         co_return victims;
     const auto timeout = from->options().lookup_timeout;
     adapter_call asking{from, &adapter_slot::lookups, std::move(*permit), *context_.clock, timeout, me};
@@ -186,12 +186,12 @@ asio::awaitable<bitmap> demotion_flow::copy_down(slot_ptr from, slot_ptr onto, s
         offset += paged(size);
     }
     bitmap loaded{victims.size()};
-    if (auto permit = from->load_breaker.try_begin(context_.clock->now()); permit && !from->closed) {
+    if (auto permit = from->load_breaker.try_begin(context_.clock->now()); permit && usable(*from)) {
         const auto timeout = from->options().load_timeout;
         adapter_call loading{from, &adapter_slot::loads, std::move(*permit), *context_.clock, timeout, me};
         loaded = co_await loading.answer(from->adapter().load(loads), loads.size());
     }
-    if (loaded.none())
+    if (loaded.none() || !usable(*from))
         co_return below_now;
 
     std::vector<store_item> stores;
@@ -201,7 +201,7 @@ asio::awaitable<bitmap> demotion_flow::copy_down(slot_ptr from, slot_ptr onto, s
         bytes += loads[i].bytes.size();
     });
     co_await move_down(onto, stores.size(), bytes, depth - 1, me);
-    if (auto permit = onto->store_breaker.try_begin(context_.clock->now()); permit && !onto->closed) {
+    if (auto permit = onto->store_breaker.try_begin(context_.clock->now()); permit && usable(*onto)) {
         const auto timeout = onto->options().store_timeout;
         adapter_call storing{onto, &adapter_slot::stores, std::move(*permit), *context_.clock, timeout, me};
         const bitmap stored = co_await storing.answer(onto->adapter().store(stores), stores.size());

@@ -45,6 +45,11 @@ private:
     using slot_ptr = std::shared_ptr<adapter_slot>;
 
     [[nodiscard]] slot_ptr below(const adapter_slot& slot) const;
+    /// Whether I/O may still begin on this tier: a move is long, and the engine may close or the tier leave meanwhile.
+    [[nodiscard]] bool usable(const adapter_slot& slot) const
+    {
+        return !context_.stopping() && !slot.leaving && !slot.closed;
+    }
     /// depth  of tiers that make room for one another, so that a policy that goes in circles comes to an end
     asio::awaitable<void> move_down(slot_ptr from, std::uint64_t objects, std::uint64_t bytes, std::size_t depth,
                                     task_scope::task& me);

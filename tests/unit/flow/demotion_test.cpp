@@ -322,3 +322,34 @@ TEST_CASE("tiered: what an adapter locks to be moved once nobody waits for it an
     CHECK(t.stores().stored_objects == 3);
     t.w.close();
 }
+
+TEST_CASE("tiered: a move goes no further once the engine closes, or one of the tiers leaves")
+{
+    enum class ends : std::uint8_t { engine, upper_tier, lower_tier };
+    for (const auto what : {ends::engine, ends::upper_tier, ends::lower_tier})
+        for (const bool loading : {true, false}) {
+            CAPTURE(static_cast<int>(what));
+            CAPTURE(loading);
+            tiers t{std::vector<std::size_t>{}, 1};
+            const auto gates = std::make_shared<held_up_tier::gates>();
+            const auto lower = std::make_shared<scripted_adapter::script>();
+            const auto upper_id = t.w.manager.add_adapter(std::make_unique<held_up_tier>(gates, 4));
+            const auto lower_id = t.w.manager.add_adapter(std::make_unique<scripted_adapter>(lower));
+            t.w.write("a b c d");
+            (loading ? gates->loads : lower->stores).shut();
+            t.w.write("e f g h");
+            CHECK(gates->load_calls == 1);
+            auto ending = what == ends::engine
+                              ? t.w.start(t.w.manager.close())
+                              : t.w.start(t.w.manager.remove_adapter(what == ends::upper_tier ? upper_id : lower_id));
+            gates->loads.open();
+            lower->stores.open();
+            t.w.settle();
+            CHECK(ending.done());
+            CHECK(gates->load_calls == 1);
+            CHECK(lower->store_calls == (loading ? 0 : 1));
+            CHECK(gates->erase_calls == (!loading && what == ends::lower_tier ? 1 : 0)); // it has moved
+            t.w.run(t.w.manager.close());
+            check_nothing_left(t.w);
+        }
+}
