@@ -194,10 +194,10 @@ void adapter_call::note_failure(std::string_view reason) noexcept
     }
 }
 
-asio::awaitable<bitmap> adapter_call::answer(asio::awaitable<bitmap> call, std::size_t items)
+asio::awaitable<bitmap> adapter_call::answer(maker call, std::size_t items)
 {
     try {
-        bitmap bits = co_await std::move(call);
+        bitmap bits = co_await call();
         if (bits.size() == items) {
             succeeded();
             if (what_ == adapter_operation::load && !bits.all())

@@ -144,9 +144,10 @@ public:
     /// In a catch block: it failed, unless what was thrown is that it was asked to stop.
     void caught() noexcept;
 
-    /// Awaits `call`, a call of the adapter's on so many items, and says how it went. The answer; no bit is set if it
-    /// threw, or answered another question.
-    asio::awaitable<bitmap> answer(asio::awaitable<bitmap> call, std::size_t items);
+    /// Makes a call of the adapter's on so many items, awaits it and says how it went. The answer; no bit is set if it
+    /// threw, be it before it returned an awaitable, or answered another question.
+    using maker = std::function<asio::awaitable<bitmap>()>;
+    asio::awaitable<bitmap> answer(maker call, std::size_t items);
 
 private:
     void time_is_up();

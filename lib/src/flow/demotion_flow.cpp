@@ -138,7 +138,8 @@ asio::awaitable<bool> demotion_flow::move_all(slot_ptr from, slot_ptr onto, lock
         const auto gone = gather<std::vector<object_key>, object_key>(*locked.keys, moved);
         const auto timeout = from->options().lookup_timeout;
         adapter_call erasing{from, &adapter_slot::erases, breaker::permit{}, *context_.clock, timeout, me};
-        (void)co_await erasing.answer(from->adapter().erase(gone), gone.size());
+        adapter_call::maker erase = [&] { return from->adapter().erase(gone); };
+        (void)co_await erasing.answer(std::move(erase), gone.size());
     }
     co_return all_moved;
 }
@@ -189,7 +190,9 @@ asio::awaitable<bitmap> demotion_flow::copy_down(slot_ptr from, slot_ptr onto, s
     if (auto permit = from->load_breaker.try_begin(context_.clock->now()); permit && usable(*from)) {
         const auto timeout = from->options().load_timeout;
         adapter_call loading{from, &adapter_slot::loads, std::move(*permit), *context_.clock, timeout, me};
-        loaded = co_await loading.answer(from->adapter().load(loads), loads.size());
+        from->know(context_.l1->usable_memory());
+        adapter_call::maker load = [&] { return from->adapter().load(loads); };
+        loaded = co_await loading.answer(std::move(load), loads.size());
     }
     if (loaded.none() || !usable(*from))
         co_return below_now;
@@ -204,7 +207,9 @@ asio::awaitable<bitmap> demotion_flow::copy_down(slot_ptr from, slot_ptr onto, s
     if (auto permit = onto->store_breaker.try_begin(context_.clock->now()); permit && usable(*onto)) {
         const auto timeout = onto->options().store_timeout;
         adapter_call storing{onto, &adapter_slot::stores, std::move(*permit), *context_.clock, timeout, me};
-        const bitmap stored = co_await storing.answer(onto->adapter().store(stores), stores.size());
+        onto->know(context_.l1->usable_memory());
+        adapter_call::maker store = [&] { return onto->adapter().store(stores); };
+        const bitmap stored = co_await storing.answer(std::move(store), stores.size());
         std::size_t i = 0;
         loaded.for_each_set([&](std::size_t at) { below_now.set(at, stored.test(i++)); });
         context_.counters.demoted_objects += stored.count();

@@ -482,7 +482,8 @@ asio::awaitable<void> prefetch_chain::load_from(std::shared_ptr<load_flight> fli
         for (std::size_t i = 0; i < flight->size(); ++i)
             items.emplace_back((*flight)[i].key, flight->layout(), flight->staged().bytes(i));
         slot->know(context_.l1->usable_memory());
-        loaded = co_await running.answer(slot->adapter().load(items), items.size());
+        adapter_call::maker load = [&] { return slot->adapter().load(items); };
+        loaded = co_await running.answer(std::move(load), items.size());
     } catch (...) {
         running.caught();
     }

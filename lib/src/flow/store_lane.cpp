@@ -263,7 +263,8 @@ asio::awaitable<void> store_lane::store(store_job job, task_scope::task& me)
                 items.emplace_back(job.objects.key(i), context_.l1->layout(job.objects, i), job.objects.bytes(i),
                                    job.of->mode());
             slot_->know(context_.l1->usable_memory());
-            stored = co_await running.answer(slot_->adapter().store(items), objects);
+            adapter_call::maker store = [&] { return slot_->adapter().store(items); };
+            stored = co_await running.answer(std::move(store), objects);
         } catch (...) {
             running.caught();
         }

@@ -353,3 +353,53 @@ TEST_CASE("tiered: a move goes no further once the engine closes, or one of the 
             check_nothing_left(t.w);
         }
 }
+
+TEST_CASE("tiered: a next tier that throws before it returns an awaitable has failed, and not the engine")
+{
+    class throws_at_once final : public scripted_adapter {
+    public:
+        using scripted_adapter::scripted_adapter;
+        asio::awaitable<bitmap> store(std::span<const store_item>) override
+        {
+            throw std::runtime_error("scripted: at once");
+        }
+    };
+    tiers t{{2}};
+    const auto lower = std::make_shared<scripted_adapter::script>();
+    (void)t.w.manager.add_adapter(std::make_unique<throws_at_once>(lower));
+    t.w.write("a b");
+    t.w.write("c d");
+    const auto status = t.w.manager.status();
+    CHECK(status.internal_errors == 0);
+    CHECK(status.adapters[1].errors == 1);
+    CHECK(status.store.failed_demotions == 2);
+    CHECK(t.tier(0).locked_objects == 0);
+    t.w.close();
+}
+
+TEST_CASE("tiered: the next tier hears of L1's memory before its first store")
+{
+    class registering final : public scripted_adapter {
+    public:
+        registering(std::shared_ptr<script> s, bool& f) : scripted_adapter{std::move(s)}, too_early{f} {}
+        void use_memory(std::span<std::byte>) override { known_ = true; }
+        asio::awaitable<bitmap> store(std::span<const store_item> items) override
+        {
+            too_early = too_early || !known_;
+            return scripted_adapter::store(items);
+        }
+        bool& too_early;
+
+    private:
+        bool known_ = false;
+    };
+    tiers t{{2}};
+    const auto lower = std::make_shared<scripted_adapter::script>();
+    bool too_early = false;
+    (void)t.w.manager.add_adapter(std::make_unique<registering>(lower, too_early));
+    t.w.write("a b");
+    t.w.write("c d");
+    CHECK(lower->store_calls == 1);
+    CHECK_FALSE(too_early);
+    t.w.close();
+}
