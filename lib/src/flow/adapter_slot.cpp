@@ -44,6 +44,7 @@ const breaker& adapter_slot::breaker_of(adapter_operation what) const noexcept
 {
     switch (what) {
     case adapter_operation::lookup:
+    case adapter_operation::unlock:
         return lookup_breaker;
     case adapter_operation::load:
         return load_breaker;
@@ -134,7 +135,8 @@ adapter_call::adapter_call(std::shared_ptr<adapter_slot> slot, counter adapter_s
 void adapter_call::time_is_up()
 {
     ++slot_->timeouts;
-    note_failure(slot_->journal.wanted() ? "no answer within " + format_duration(timeout_) : std::string{});
+    note_failure(permit_.timed_out(clock_.now()),
+                 slot_->journal.wanted() ? "no answer within " + format_duration(timeout_) : std::string{});
     end_load(); // stores wait for it no more
     if (on_timeout_)
         on_timeout_();
@@ -175,17 +177,18 @@ void adapter_call::succeeded() noexcept
 
 void adapter_call::failed(std::string_view reason) noexcept
 {
-    note_failure(reason);
+    note_failure(permit_.failed(clock_.now()), reason);
     ++slot_->errors;
 }
 
-void adapter_call::note_failure(std::string_view reason) noexcept
+void adapter_call::note_failure(breaker_change change, std::string_view reason) noexcept
 {
     const auto now = clock_.now();
     adapter_journal& journal = slot_->journal;
-    switch (permit_.failed(now)) {
+    const auto stopped = what_ == adapter_operation::unlock ? adapter_operation::lookup : what_; // by the breaker
+    switch (change) {
     case breaker_change::opened:
-        return journal.tripped(what_, slot_->breaker_of(what_), slot_->options().breaker.failures, reason, now);
+        return journal.tripped(stopped, slot_->breaker_of(what_), slot_->options().breaker.failures, reason, now);
     case breaker_change::reopened:
         return journal.probe_failed(what_, slot_->breaker_of(what_), reason);
     case breaker_change::none:

@@ -55,7 +55,7 @@ public:
     [[nodiscard]] demotion_source* demotes() const noexcept { return demotes_; }
     [[nodiscard]] adapter_entry status() const;
 
-    /// Of lookups, loads and stores; the other calls have none.
+    /// Of lookups, loads and stores; unlocks have that of the lookups that they follow, erases none.
     [[nodiscard]] const breaker& breaker_of(adapter_operation what) const noexcept;
 
     /// Has the log hear of damaged objects, if there are any that it has not heard of.
@@ -67,7 +67,8 @@ public:
     /// What the adapter's queue of stores waits on: a load, a store or a move has ended, or the queue has changed.
     [[nodiscard]] event& store_turn() noexcept { return store_turn_; }
 
-    /// One for each kind of call: what only loads cannot do must not be hidden by lookups that succeed.
+    /// One for each kind of call (an unlock follows its lookup): what only loads cannot do must not be hidden by
+    /// lookups that succeed.
     breaker lookup_breaker;
     breaker load_breaker;
     breaker store_breaker;
@@ -152,7 +153,7 @@ public:
 private:
     void time_is_up();
     void note_latency() noexcept;
-    void note_failure(std::string_view reason) noexcept;
+    void note_failure(breaker_change change, std::string_view reason) noexcept;
     void end_load() noexcept;
 
     std::shared_ptr<adapter_slot> slot_;

@@ -23,6 +23,8 @@ breaker::permit::~permit()
 {
     if (of_ != nullptr)
         of_->abandoned(epoch_);
+    if (hangs_in_ != nullptr)
+        --hangs_in_->hanging_;
 }
 
 breaker_change breaker::permit::succeeded() noexcept
@@ -37,9 +39,18 @@ breaker_change breaker::permit::failed(time_point now) noexcept
     return of != nullptr ? of->failed(epoch_, now) : breaker_change::none;
 }
 
+breaker_change breaker::permit::timed_out(time_point now) noexcept
+{
+    if (of_ == nullptr)
+        return breaker_change::none;
+    hangs_in_ = of_;
+    ++hangs_in_->hanging_;
+    return failed(now);
+}
+
 bool breaker::permits(time_point now) const noexcept
 {
-    return state_ == state::closed || (state_ == state::open && now >= retry_at_);
+    return state_ == state::closed || (state_ == state::open && now >= retry_at());
 }
 
 std::optional<breaker::permit> breaker::try_begin(time_point now) noexcept
@@ -66,9 +77,10 @@ breaker_change breaker::succeeded(std::uint64_t epoch) noexcept
 
 breaker_change breaker::failed(std::uint64_t epoch, time_point now) noexcept
 {
-    if (epoch != epoch_)
+    const bool hangs = state_ == state::closed && too_many_hang();
+    if (epoch != epoch_ && !hangs)
         return breaker_change::none;
-    if (state_ == state::half_open || ++failures_ == options_.failures) {
+    if (state_ == state::half_open || ++failures_ == options_.failures || hangs) {
         const bool probe = state_ == state::half_open;
         trip(now);
         return probe ? breaker_change::reopened : breaker_change::opened;

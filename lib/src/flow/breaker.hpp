@@ -36,6 +36,10 @@ enum class breaker_change : std::uint8_t {
 /// Half-open, the call that began is the probe, and no other may begin. An outcome counts only in the state that its
 /// call began in: what began before a trip says nothing about the adapter after it, whichever way it ends.
 ///
+/// Calls that have missed their timeout and go on hold memory and tasks. As many of them as make a trip keep the
+/// breaker open, whatever other calls do: a probe that hangs as well would be one more, each cool-down anew. Fewer do
+/// not, for a call that is lost for good must not cost the adapter.
+///
 /// Source: Nygard, Release It! (2007).
 /// Threads: one executor; health() and trips() from any. Time comes in by argument.
 class breaker {
@@ -60,17 +64,21 @@ public:
         void swap(permit& other) noexcept
         {
             std::swap(of_, other.of_);
+            std::swap(hangs_in_, other.hangs_in_);
             std::swap(epoch_, other.epoch_);
         }
 
         breaker_change succeeded() noexcept;
         /// now  when it failed, from which the cool-down counts
         breaker_change failed(time_point now) noexcept;
+        /// It failed, and goes on until the permit's end.
+        breaker_change timed_out(time_point now) noexcept;
 
     private:
         friend class breaker; // the only mint
         permit(breaker& of, std::uint64_t epoch) noexcept : of_{&of}, epoch_{epoch} {}
-        breaker* of_ = nullptr; // null: reported
+        breaker* of_ = nullptr;       // null: reported
+        breaker* hangs_in_ = nullptr; // timed out, and not ended
         std::uint64_t epoch_ = 0;
     };
 
@@ -83,9 +91,12 @@ public:
     [[nodiscard]] std::optional<permit> try_begin(time_point now) noexcept;
     /// Whether try_begin() would permit a call, without beginning one.
     [[nodiscard]] bool permits(time_point now) const noexcept;
+    /// For a call that has to be made whatever the state, as what follows from one that was permitted: it counts only
+    /// while it hangs.
+    [[nodiscard]] permit follow_up() noexcept { return permit{*this, no_epoch}; }
 
-    /// When an open breaker permits a call again.
-    [[nodiscard]] time_point retry_at() const noexcept { return retry_at_; }
+    /// When an open breaker permits a call again; never, as long as so many calls hang.
+    [[nodiscard]] time_point retry_at() const noexcept { return too_many_hang() ? time_point::max() : retry_at_; }
     [[nodiscard]] bool open() const noexcept { return state_ == state::open; }
 
     /// failed: open; degraded: half-open, or the latest call failed.
@@ -97,10 +108,12 @@ public:
 
 private:
     enum class state : std::uint8_t { closed, open, half_open };
+    static constexpr std::uint64_t no_epoch = ~std::uint64_t{0};
 
     breaker_change succeeded(std::uint64_t epoch) noexcept;
     breaker_change failed(std::uint64_t epoch, time_point now) noexcept;
     void abandoned(std::uint64_t epoch) noexcept;
+    [[nodiscard]] bool too_many_hang() const noexcept { return hanging_ >= options_.failures; }
     void trip(time_point now) noexcept;
     void enter(state next) noexcept;
 
@@ -108,8 +121,9 @@ private:
     state state_ = state::closed;
     std::uint64_t epoch_ = 0;    // states entered; half-open, only the probe knows it
     std::uint32_t failures_ = 0; // closed: in a row
-    nanoseconds cool_down_{0};   // since the latest trip
-    time_point retry_at_{};      // open: no call before
+    std::uint32_t hanging_ = 0;
+    nanoseconds cool_down_{0}; // since the latest trip
+    time_point retry_at_{};    // open: no call before
     std::atomic<std::uint64_t> trips_ = 0;
     std::atomic<adapter_health> health_ = adapter_health::healthy;
 };

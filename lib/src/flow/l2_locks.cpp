@@ -23,7 +23,7 @@ asio::awaitable<void> unlock_keys(flow_context& context, std::shared_ptr<adapter
     if (slot->closed)
         co_return; // its locks ended with it
     const auto timeout = slot->options().unlock_timeout;
-    adapter_call call{slot, &adapter_slot::unlocks, breaker::permit{}, *context.clock, timeout, me};
+    adapter_call call{slot, &adapter_slot::unlocks, slot->lookup_breaker.follow_up(), *context.clock, timeout, me};
     counted in_flight{context.counters.prefetch_in_flight};
     try {
         co_await slot->adapter().unlock(keys);

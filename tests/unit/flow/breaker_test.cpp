@@ -203,6 +203,58 @@ TEST_CASE("breaker: what began before a trip says nothing after it")
     }
 }
 
+TEST_CASE("breaker: as many calls that hang as make a trip keep it open")
+{
+    tried t;
+    std::vector<breaker::permit> hanging;
+    const auto hang = [&] {
+        hanging.push_back(t.begin());
+        hanging.back().timed_out(t.now);
+    };
+    SUBCASE("until one of them ends")
+    {
+        for (int i = 0; i < 3; ++i)
+            hang();
+        CHECK(t.b.open());
+        t.now += 1h;
+        CHECK(t.refuses());
+        CHECK(t.b.retry_at() > t.now + 1h);
+        hanging.pop_back();
+        CHECK(t.b.permits(t.now));
+        t.succeed();
+        CHECK(t.b.health() == adapter_health::healthy);
+    }
+    SUBCASE("whatever succeeds between them")
+    {
+        for (int i = 0; i < 3; ++i) {
+            CHECK(t.b.permits(t.now));
+            t.succeed();
+            hang();
+        }
+        CHECK(t.b.open());
+    }
+    SUBCASE("those included that follow from a call that was permitted")
+    {
+        for (int i = 0; i < 3; ++i) {
+            CHECK(t.b.permits(t.now));
+            hanging.push_back(t.b.follow_up());
+            hanging.back().timed_out(t.now);
+        }
+        CHECK(t.b.open());
+        hanging.clear();
+        t.now += 1s;
+        CHECK(t.b.permits(t.now));
+    }
+    SUBCASE("fewer do not")
+    {
+        hang();
+        hang();
+        t.succeed();
+        t.trip();
+        CHECK(t.b.permits(t.now));
+    }
+}
+
 TEST_CASE("breaker: the first report of a call counts, and no other")
 {
     tried t;

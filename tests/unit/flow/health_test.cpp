@@ -116,3 +116,42 @@ TEST_CASE("callers that count by key release what they hold, and no more")
     CHECK(w.l1().locks == 1);
     w.close(); // releases the rest
 }
+
+TEST_CASE("health: an adapter whose stores hang keeps no more of L1 than its breaker lets through, and is used again")
+{
+    adapter_options options = without_retries();
+    options.store_window_bytes = object_bytes;
+    world w{{.l1_objects = 64, .adapters = 2, .adapter = options}};
+    w.l2.stores.shut();
+    for (int minute = 0; minute < 200; ++minute) {
+        w.write("a" + std::to_string(minute) + " b" + std::to_string(minute));
+        w.pass(1min);
+    }
+    CHECK(w.l1().locked_objects <= options.breaker.failures + options.stores_in_flight);
+    CHECK(w.adapters[1]->stored.size() == 400);
+    w.l2.stores.open();
+    w.pass(options.breaker.max_cool_down);
+    w.write("c");
+    CHECK(w.l2.objects.contains(key("c").to_string()));
+    CHECK(w.l1().locks == 0);
+    w.close();
+}
+
+TEST_CASE("health: an adapter whose unlocks hang is not asked for more of them, until they end")
+{
+    world w;
+    w.put("a");
+    w.l2.unlocks.shut();
+    for (int minute = 0; minute < 100; ++minute) {
+        (void)w.run(w.prefetch("a"));
+        w.pass(1min);
+    }
+    const auto entry = w.manager.status().adapters[0];
+    CHECK(entry.in_flight == breaker_options{}.failures);
+    CHECK(entry.health == adapter_health::failed);
+    w.l2.unlocks.open();
+    w.settle();
+    CHECK(w.run(w.prefetch("a")).prefix_hits == 1);
+    CHECK(w.manager.status().adapters[0].health == adapter_health::healthy);
+    w.close();
+}
