@@ -1,8 +1,10 @@
 #include "integration/broken_sector.hpp"
 
+#include <algorithm>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include <vector>
 
 namespace terrace::test {
 
@@ -25,14 +27,16 @@ broken_sector::~broken_sector()
     broken = nullptr;
 }
 
-int broken_sector::error_of(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept
+std::uint64_t broken_sector::readable(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept
 {
     struct stat of {};
-    if (::fstat(fd, &of) != 0 || of.st_dev != file_.st_dev || of.st_ino != file_.st_ino || offset_ < offset ||
-        offset_ - offset >= bytes)
-        return 0;
-    ++reads_;
-    return error_;
+    const bool is_it = ::fstat(fd, &of) == 0 && of.st_dev == file_.st_dev && of.st_ino == file_.st_ino;
+    if (!is_it || offset + bytes <= offset_ || offset >= offset_ + sector_bytes)
+        return bytes;
+    if (offset < offset_)
+        return offset_ - offset;
+    ++failures_;
+    return 0;
 }
 
 } // namespace terrace::test
@@ -40,16 +44,22 @@ int broken_sector::error_of(int fd, std::uint64_t offset, std::uint64_t bytes) n
 /// In place of the C library's.
 extern "C" ssize_t preadv64(int fd, const iovec* parts, int count, off64_t offset)
 {
-    std::uint64_t bytes = 0;
-    for (int i = 0; i < count; ++i)
-        bytes += parts[i].iov_len;
-    auto* sector = terrace::test::broken.load();
-    if (sector != nullptr)
-        if (const int error = sector->error_of(fd, static_cast<std::uint64_t>(offset), bytes); error != 0) {
-            errno = error;
+    std::vector<iovec> wanted{parts, parts + count};
+    if (auto* const sector = terrace::test::broken.load(); sector != nullptr) {
+        std::uint64_t bytes = 0;
+        for (const iovec& part : wanted)
+            bytes += part.iov_len;
+        std::uint64_t left = sector->readable(fd, static_cast<std::uint64_t>(offset), bytes);
+        if (left == 0 && bytes != 0) {
+            errno = sector->error();
             return -1;
         }
-    return ::syscall(SYS_preadv, fd, parts, count, offset, 0);
+        for (iovec& part : wanted) {
+            part.iov_len = std::min<std::uint64_t>(part.iov_len, left);
+            left -= part.iov_len;
+        }
+    }
+    return ::syscall(SYS_preadv, fd, wanted.data(), wanted.size(), offset, 0);
 }
 extern "C" ssize_t preadv(int fd, const iovec* parts, int count, off_t offset)
 {

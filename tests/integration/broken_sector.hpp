@@ -8,25 +8,29 @@
 
 namespace terrace::test {
 
-/// While it lives, this process cannot read a byte of a file by preadv(): one at a time. io_uring does not know of it.
+/// While it lives, this process cannot read 4096 bytes of a file by preadv(): what lies before is read, the next call
+/// fails. One at a time. io_uring does not know of it.
 class broken_sector {
 public:
+    static constexpr std::uint64_t sector_bytes = 4096;
+
     broken_sector(const std::filesystem::path& file, std::uint64_t offset, int error = EIO);
     broken_sector(const broken_sector&) = delete;
     broken_sector& operator=(const broken_sector&) = delete;
     ~broken_sector();
 
-    /// How often somebody tried.
-    [[nodiscard]] int reads() const noexcept { return reads_; }
+    /// How many calls failed.
+    [[nodiscard]] int failures() const noexcept { return failures_; }
+    [[nodiscard]] int error() const noexcept { return error_; }
 
-    /// The error for this read; 0: it may be made.
-    [[nodiscard]] int error_of(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept;
+    /// How many bytes this call gets; 0: it fails.
+    [[nodiscard]] std::uint64_t readable(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept;
 
 private:
     struct stat file_ {};
     std::uint64_t offset_;
     int error_;
-    std::atomic<int> reads_ = 0;
+    std::atomic<int> failures_ = 0;
 };
 
 } // namespace terrace::test

@@ -1,6 +1,7 @@
 // What both adapters on disk promise beyond the contract that the conformance suite checks.
 
 #include "integration/adapter_world.hpp"
+#include "integration/broken_sector.hpp"
 
 #include <array>
 #include <boost/system/system_error.hpp>
@@ -16,22 +17,37 @@ namespace {
 
 struct files : adapter_world<l2_adapter> {
     static constexpr const char* name = "file adapter";
-    files()
+    static constexpr file_io threads = file_io::threads;
+    explicit files(file_io io = file_io::automatic)
     {
         file_options options{directory.path()};
         options.threads = 2;
+        options.io = io;
         adapter = std::make_unique<file_adapter>(options);
     }
+    /// The file in which the first object lies, and where in it its payload does.
+    [[nodiscard]] std::filesystem::path place_of_first() const
+    {
+        for (const auto& entry : std::filesystem::recursive_directory_iterator{directory.path()})
+            if (entry.path().filename() == key(1).to_string() + ".kv")
+                return entry.path();
+        return {};
+    }
+    static constexpr std::uint64_t first_payload = block;
 };
 struct segments : adapter_world<l2_adapter> {
     static constexpr const char* name = "segment adapter";
-    segments()
+    static constexpr const char* threads = "threads";
+    explicit segments(const char* io = "auto")
     {
         segment_options options{directory.path()};
         options.segment_bytes = 4 << 20;
         options.threads = 2;
+        options.io = io;
         adapter = std::make_unique<segment_adapter>(options);
     }
+    [[nodiscard]] std::filesystem::path place_of_first() const { return directory.path() / "segment-000001"; }
+    static constexpr std::uint64_t first_payload = 2 * block; // after the headers of the segment and of the record
 };
 
 } // namespace
@@ -103,4 +119,49 @@ TEST_CASE_TEMPLATE("disk adapters: destroyed without close(), they end what is i
         CHECK(ended == 2);
     }
     SUBCASE("or never, when that goes too") {}
+}
+
+TEST_CASE_TEMPLATE("disk adapters: what the disk cannot read is a miss, and its next store writes it elsewhere", World,
+                   files, segments)
+{
+    World w{World::threads};
+    const auto store_again = [&] { return w.put(keys({1}), 64 * 1024, true, store_mode::if_absent); };
+    w.put(keys({1, 2}), 64 * 1024);
+    int error = EIO;
+    SUBCASE("EIO") {}
+    SUBCASE("ENODATA, as block devices say of a sector")
+    {
+        error = ENODATA;
+    }
+    const broken_sector broken{w.place_of_first(), World::first_payload + block, error};
+    CHECK(w.get(keys({1, 2}), 64 * 1024) == bits({false, true}));
+    CHECK(w.get(keys({1}), 64 * 1024).none());
+    CHECK(broken.failures() == 2);
+    CHECK(w.status().objects == 2); // the disk may be back any moment
+    CHECK(w.status().corrupt_objects == 1);
+    CHECK(w.status().health == adapter_health::degraded);
+    CHECK(w.status().problem.find("loading") != std::string::npos);
+
+    CHECK(store_again().all());
+    CHECK(w.status().kept_objects == 0);
+    CHECK(w.get(keys({1, 2}), 64 * 1024).all());
+    CHECK(w.status().health == adapter_health::healthy);
+    CHECK(w.status().objects == 2);
+
+    CHECK(store_again().all());
+    CHECK(w.status().kept_objects == 1);
+}
+
+TEST_CASE_TEMPLATE("disk adapters: what could not be read for want of memory stays where it is", World, files, segments)
+{
+    World w{World::threads};
+    w.put(keys({1}), 64 * 1024);
+    {
+        const broken_sector broken{w.place_of_first(), World::first_payload, ENOMEM};
+        CHECK(w.get(keys({1}), 64 * 1024).none());
+    }
+    CHECK(w.put(keys({1}), 64 * 1024, true, store_mode::if_absent).all());
+    CHECK(w.status().kept_objects == 1);
+    CHECK(w.status().corrupt_objects == 0);
+    CHECK(w.get(keys({1}), 64 * 1024).all());
 }

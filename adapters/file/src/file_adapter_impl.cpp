@@ -20,6 +20,9 @@ constexpr std::size_t lookups_per_turn = 32;
 /// there (loads, warm: 0.44 against 0.25 s/GiB at 64 KiB, 0.27 and 0.16 at 256 KiB, 0.07 and 0.12 at 1 MiB).
 constexpr std::size_t direct_from_bytes = 256 * 1024;
 
+/// One that is forgotten costs another load that fails.
+constexpr std::size_t max_unreadable = 4096;
+
 io::disk_io_options io_options(const file_options& options)
 {
     io::disk_io_options io;
@@ -93,6 +96,7 @@ void file_adapter::impl::room::insert(const object_key& key)
 {
     const std::lock_guard lock{owner_.mutex_};
     owner_.index_.insert(key, bytes_);
+    owner_.unreadable_.erase(key);
     taken_ = false;
 }
 
@@ -335,6 +339,15 @@ void file_adapter::impl::note_problem(std::string what)
 {
     const std::lock_guard lock{mutex_};
     problem_ = std::move(what);
+}
+
+/// It is not removed: an outage ends, and the disk may read it then.
+void file_adapter::impl::note_unreadable(const object_key& key)
+{
+    const std::lock_guard lock{mutex_};
+    if (unreadable_.size() == max_unreadable)
+        unreadable_.clear();
+    corrupt_objects_ += unreadable_.insert(key).second ? 1 : 0;
 }
 
 void file_adapter::impl::note_failed_store(std::string what)

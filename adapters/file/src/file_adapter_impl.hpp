@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include <terrace/file_adapter.hpp>
@@ -66,6 +67,7 @@ private:
     void order(std::span<const store_item> items, const answers& stored);
     [[nodiscard]] std::mutex& name_of(const object_key& key) { return names_[key.hash_code() % names_.size()]; }
     void note_problem(std::string what);
+    void note_unreadable(const object_key& key);
     void note_failed_store(std::string what);
 
     const file_options options_;
@@ -81,6 +83,7 @@ private:
 
     mutable std::mutex mutex_; // for what follows; never held over a system call
     object_index index_;
+    std::unordered_set<object_key> unreadable_; // files that the disk could not read: to be stored anew
     std::uint64_t evicted_objects_ = 0;
     std::uint64_t corrupt_objects_ = 0;
     std::uint64_t failed_stores_ = 0;

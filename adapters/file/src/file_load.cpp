@@ -91,6 +91,8 @@ void file_adapter::impl::load_batch::fail(std::size_t i, const boost::system::er
         return;
     }
     owner_.last_load_failed_ = true;
+    if (io::is_media_error(why))
+        owner_.note_unreadable(items_[i].key);
     owner_.note_problem(fmt::format("loading {}: {}", file::path_of(items_[i].key), why.message()));
 }
 

@@ -201,9 +201,15 @@ void file_adapter::impl::order(std::span<const store_item> items, const answers&
             index_.make_latest(items[i].key);
 }
 
-/// Whether the object is there already, be it another process's, and stays. Its payload is not read.
+/// Whether the object is there already, be it another process's, and stays. Its payload is not read: if a load could
+/// not, it is written anew.
 bool file_adapter::impl::keep(const store_item& item)
 {
+    {
+        const std::lock_guard lock{mutex_};
+        if (unreadable_.contains(item.key))
+            return false;
+    }
     if (stored_layout(item.key) != item.layout || !look_on_disk(item.key))
         return false;
     const std::lock_guard lock{mutex_};

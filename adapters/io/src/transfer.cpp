@@ -110,4 +110,11 @@ void transfer::perform() noexcept
     }
 }
 
+/// What Linux says of a medium, of what guards its blocks, and of a file system that is damaged there.
+bool is_media_error(const boost::system::error_code& why) noexcept
+{
+    constexpr std::array errors{EIO, ENODATA, EILSEQ, EBADMSG, EUCLEAN};
+    return why.category() == boost::system::system_category() && std::ranges::count(errors, why.value()) != 0;
+}
+
 } // namespace terrace::io

@@ -36,6 +36,8 @@ void load_batch::end(std::size_t i, const io::transfer& done)
             std::ranges::copy(payload(i), item.bytes.begin());
         health_.loaded();
     } else if (done.error() != asio::error::operation_aborted) {
+        if (io::is_media_error(done.error()))
+            log_.mark_unreadable(item.key, p.hold->where());
         health_.load_failed(fmt::format("loading {}: {}", item.key.to_string(), done.error().message()));
     }
     p.memory = {};

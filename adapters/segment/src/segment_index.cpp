@@ -4,6 +4,7 @@
 #include <charconv>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace terrace::segment {
 
@@ -68,6 +69,7 @@ void segment_index::place(entry& e, const record& where, entry_list& neighbours)
 {
     e.where = where;
     e.uses = 0;
+    e.unreadable = false;
     neighbours.push_back(e);
     used_bytes_ += where.bytes();
     locked_bytes_ += e.locks != 0 ? where.bytes() : 0;
@@ -139,6 +141,18 @@ void segment_index::erase_older(const object_key& key, std::uint64_t sequence)
     entry* e = find_stored(key);
     if (e != nullptr && e->where.sequence < sequence)
         remove(*e);
+}
+
+bool segment_index::mark_unreadable(const object_key& key, const record& where)
+{
+    entry* e = find_stored(key);
+    return e != nullptr && e->where == where && !std::exchange(e->unreadable, true);
+}
+
+bool segment_index::is_unreadable(const object_key& key) const
+{
+    const auto at = entries_.find(key);
+    return at != entries_.end() && at->second.is_stored() && at->second.unreadable;
 }
 
 void segment_index::touch(const object_key& key)

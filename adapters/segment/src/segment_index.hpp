@@ -62,6 +62,10 @@ public:
     bool erase_record(const object_key& key, const record& where);   ///< false: no longer there
     void erase_older(const object_key& key, std::uint64_t sequence); ///< locked or not
 
+    /// The disk cannot read the record. False: that is known, or it is no longer there.
+    bool mark_unreadable(const object_key& key, const record& where);
+    [[nodiscard]] bool is_unreadable(const object_key& key) const;
+
     /// Somebody wanted the object: it is worth being written again.
     void touch(const object_key& key);
     static constexpr std::uint32_t max_uses = 3;
@@ -83,7 +87,8 @@ private:
         std::uint64_t position = 0; // in listings; constant while the object is there
         std::uint32_t locks = 0;
         std::uint8_t uses = 0;
-        bool victim = false; // locked by lock_as_victim() and by nobody else since
+        bool unreadable = false; // where it lies now
+        bool victim = false;     // locked by lock_as_victim() and by nobody else since
 
         [[nodiscard]] bool is_stored() const noexcept { return boost::intrusive::set_base_hook<>::is_linked(); }
     };

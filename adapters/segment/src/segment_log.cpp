@@ -128,11 +128,18 @@ void segment_log::remove_damaged(const object_key& key, const record& where)
         ++corrupt_objects_;
 }
 
+void segment_log::mark_unreadable(const object_key& key, const record& where)
+{
+    const std::lock_guard lock{mutex_};
+    if (index_.mark_unreadable(key, where))
+        ++corrupt_objects_;
+}
+
 bool segment_log::keep(const object_key& key, const memory_layout& layout)
 {
     const std::lock_guard lock{mutex_};
     const record* where = index_.find(key);
-    if (where == nullptr || where->layout() != layout)
+    if (where == nullptr || where->layout() != layout || index_.is_unreadable(key))
         return false;
     index_.touch(key);
     ++kept_objects_;

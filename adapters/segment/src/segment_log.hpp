@@ -78,7 +78,10 @@ public:
     [[nodiscard]] std::optional<read_hold> hold(const object_key& key, const memory_layout& layout);
     /// What lies there is not what should. It goes, unless something else has taken its place since.
     void remove_damaged(const object_key& key, const record& where);
-    /// Whether the object is there under this layout. If so, it was wanted again, and is counted as kept.
+    /// The disk could not read what lies there: it stays, for an outage ends, and the next store writes it anew.
+    void mark_unreadable(const object_key& key, const record& where);
+    /// Whether the object is there under this layout, and can be read as far as is known. If so, it was wanted again,
+    /// and is counted as kept.
     [[nodiscard]] bool keep(const object_key& key, const memory_layout& layout);
     [[nodiscard]] bitmap erase(std::span<const object_key> keys); ///< leaves what is locked
 

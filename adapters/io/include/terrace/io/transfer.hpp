@@ -61,4 +61,7 @@ private:
     boost::system::error_code error_;
 };
 
+/// Whether a read failed for what lies there, as a later one will: a broken sector, and not want of memory or files.
+[[nodiscard]] bool is_media_error(const boost::system::error_code& why) noexcept;
+
 } // namespace terrace::io
