@@ -6,17 +6,24 @@
 #include <array>
 #include <boost/system/system_error.hpp>
 #include <stdexcept>
+#include <string>
+#include <system_error>
 
 #include <terrace/file_adapter.hpp>
 #include <terrace/segment_adapter.hpp>
 
 using namespace terrace;
 using namespace terrace::test;
+using namespace std::string_literals;
 
 namespace {
 
 struct files : adapter_world<l2_adapter> {
     static constexpr const char* name = "file adapter";
+    static std::unique_ptr<l2_adapter> make(const std::string& spec)
+    {
+        return make_file_adapter(adapter_spec::parse("file:" + spec));
+    }
     static constexpr file_io threads = file_io::threads;
     explicit files(file_io io = file_io::automatic)
     {
@@ -37,6 +44,10 @@ struct files : adapter_world<l2_adapter> {
 };
 struct segments : adapter_world<l2_adapter> {
     static constexpr const char* name = "segment adapter";
+    static std::unique_ptr<l2_adapter> make(const std::string& spec)
+    {
+        return make_segment_adapter(adapter_spec::parse("segment:" + spec));
+    }
     static constexpr const char* threads = "threads";
     explicit segments(const char* io = "auto")
     {
@@ -119,6 +130,29 @@ TEST_CASE_TEMPLATE("disk adapters: destroyed without close(), they end what is i
         CHECK(ended == 2);
     }
     SUBCASE("or never, when that goes too") {}
+}
+
+TEST_CASE_TEMPLATE("disk adapters: no directory is made in /dev, where a device should be", World, files, segments)
+{
+    const std::string device = "/dev/terrace-no-such-device";
+    for (const std::string& path : {device, device + "/cache", "/dev/../dev/terrace-no-such-device"s}) {
+        CHECK_THROWS_WITH_AS((void)World::make(path),
+                             (World::name + ": cannot make the directory "s + path + ": No such device").c_str(),
+                             std::system_error);
+        CHECK_FALSE(std::filesystem::exists(device));
+    }
+}
+
+TEST_CASE_TEMPLATE("disk adapters: a directory is made, unless that is not wanted", World, files, segments)
+{
+    const temporary_directory at;
+    const std::string path = (at.path() / "mounted/cache").string();
+    CHECK_THROWS_WITH_AS((void)World::make(path + "?make=off"), doctest::Contains(path.c_str()), std::system_error);
+    CHECK(std::filesystem::is_empty(at.path()));
+    CHECK(World::make(path)->status().objects == 0);
+    CHECK(World::make(path + "?make=off")->status().objects == 0);
+    CHECK_THROWS_WITH_AS((void)World::make(path + "?make=no"), doctest::Contains("make is \"no\", expected"),
+                         std::invalid_argument);
 }
 
 TEST_CASE_TEMPLATE("disk adapters: what the disk cannot read is a miss, and its next store writes it elsewhere", World,

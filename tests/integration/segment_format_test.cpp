@@ -262,6 +262,7 @@ TEST_CASE("segment log: a segment is not filled again before the last load has l
 {
     const std::filesystem::path directory =
         std::filesystem::temp_directory_path() / ("terrace-log-" + std::to_string(::getpid()));
+    make_directory(directory);
     log_options options;
     options.segment_bytes = 64 << 10;
     {

@@ -145,6 +145,7 @@ file_options parse_file_options(adapter_spec spec)
     options.threads = take_small_count(spec, "threads", options.threads);
     options.depth = take_small_count(spec, "depth", options.depth);
     options.in_flight_bytes = spec.take_bytes("inflight").value_or(options.in_flight_bytes);
+    options.make_directory = take_named<bool, 2>(spec, "make", {{{"on", true}, {"off", false}}});
     options.register_memory = take_named<bool, 2>(spec, "register", {{{"off", false}, {"on", true}}});
     spec.expect_all_taken();
     return options;

@@ -102,7 +102,7 @@ void file_adapter::impl::room::insert(const object_key& key)
 
 file_adapter::impl::impl(file_options options)
     : options_{std::move(options)},
-      directory_{options_.directory, options_.sync},
+      directory_{options_},
       direct_{wants_direct(options_, directory_)},
       index_{options_.capacity_bytes, eviction_policy::make(options_.eviction, options_.quotas)},
       disk_{io::disk_io::make(io_options(options_))}

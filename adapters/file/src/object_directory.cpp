@@ -11,6 +11,8 @@
 #include <tuple>
 #include <unistd.h>
 
+#include <terrace/io/directories.hpp>
+
 namespace terrace::file {
 
 using boost::system::error_code;
@@ -73,15 +75,14 @@ error_code temporary_file::publish(const std::string& path)
     return {};
 }
 
-object_directory::object_directory(std::filesystem::path path, file_sync sync)
-    : path_{std::move(path)},
-      sync_{sync},
+object_directory::object_directory(const file_options& options)
+    : path_{options.directory},
+      sync_{options.sync},
       id_{random_number()}
 {
-    std::error_code failed;
-    std::filesystem::create_directories(path_, failed);
-    if (failed)
-        throw std::system_error(failed, fmt::format("file adapter: cannot make the directory {}", path_.string()));
+    if (options.make_directory)
+        if (const error_code failed = io::make_directories(path_))
+            throw std::system_error(failed, fmt::format("file adapter: cannot make the directory {}", path_.string()));
     result<unique_fd> root = open_directory(AT_FDCWD, path_.string());
     if (!root)
         fail(root.error(), "open", "");

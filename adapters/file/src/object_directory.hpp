@@ -79,9 +79,9 @@ struct directory_contents {
 /// The directory of a file_adapter, and how objects lie in it. Every call blocks; any thread.
 class object_directory {
 public:
-    /// Makes the directory if it is not there, and a file to see that it can.
+    /// Makes the directory if it is not there and the options want that, and a file to see that it can.
     /// Throws std::system_error that names the path.
-    object_directory(std::filesystem::path path, file_sync sync);
+    explicit object_directory(const file_options& options);
 
     [[nodiscard]] bool in_memory() const noexcept { return lies_in_memory(root_); }
 

@@ -11,6 +11,7 @@
 #include <system_error>
 #include <unistd.h>
 
+#include <terrace/io/directories.hpp>
 #include <terrace/io/transfer.hpp>
 
 #include "posix_calls.hpp"
@@ -50,15 +51,16 @@ std::optional<std::uint32_t> segment_number_of(const std::string& name)
     return number != 0 && name_of(number) == name ? std::optional{number} : std::nullopt;
 }
 
+void make_directory(const std::filesystem::path& path)
+{
+    if (const error_code failed = io::make_directories(path))
+        throw std::system_error(failed, fmt::format("segment adapter: cannot make the directory {}", path.string()));
+}
+
 segment_directory::segment_directory(std::filesystem::path path, segment_access access)
     : path_{std::move(path)},
       access_{access}
 {
-    std::error_code failed;
-    if (access_ == segment_access::own)
-        std::filesystem::create_directories(path_, failed);
-    if (failed)
-        fail(failed, "make", {});
     root_ = open_at(AT_FDCWD, path_.string(), O_RDONLY | O_DIRECTORY);
     if (!root_.is_open())
         fail(last_error(), "open", {});

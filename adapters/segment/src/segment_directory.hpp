@@ -10,7 +10,7 @@ namespace terrace::segment {
 /// Segments in files of their own, in one directory.
 class segment_directory final : public segment_storage {
 public:
-    /// To own it, makes the directory if it is not there, and takes it for this process.
+    /// To own it, takes the directory for this process.
     /// Throws std::system_error that names the path.
     segment_directory(std::filesystem::path path, segment_access access);
 
@@ -35,6 +35,9 @@ private:
     io::unique_fd root_;
     io::unique_fd lock_;
 };
+
+/// Makes it if it is not there. Throws std::system_error that names the path.
+void make_directory(const std::filesystem::path& path);
 
 /// The number in a segment's name; none: it is no segment's.
 [[nodiscard]] std::optional<std::uint32_t> segment_number_of(const std::string& name);

@@ -108,6 +108,8 @@ segment_log open_log(const segment_options& options, health_record& health)
         log.limit_bytes = options.capacity_bytes == 0 ? 0 : limit_of(options.capacity_bytes);
         log.snapshot_bytes =
             reserve_of(options.capacity_bytes) - 2 * block_bytes; // the directory, and what rounding adds
+        if (options.make_directory)
+            make_directory(options.place);
         auto directory = std::make_unique<segment_directory>(options.place, segment_access::own);
         allow_segments(*directory, log, health);
         return {std::move(directory), log};
@@ -141,6 +143,10 @@ segment_options parse_segment_options(adapter_spec spec)
     options.threads = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(spec.take_count("threads").value_or(options.threads), UINT32_MAX));
     options.io = spec.take("io").value_or(options.io);
+    const std::string makes = spec.take("make").value_or("on");
+    if (makes != "on" && makes != "off")
+        throw std::invalid_argument(fmt::format("{}: make is \"{}\", expected on or off", spec.subject(), makes));
+    options.make_directory = makes == "on";
     const std::string registers = spec.take("register").value_or("off");
     if (registers != "off" && registers != "on")
         throw std::invalid_argument(

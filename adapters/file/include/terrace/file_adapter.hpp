@@ -39,7 +39,8 @@ class file_options {
 public:
     explicit file_options(std::filesystem::path dir) : directory{std::move(dir)} {}
 
-    std::filesystem::path directory;  ///< made if it is not there
+    std::filesystem::path directory;
+    bool make_directory = true;       ///< if it is not there; otherwise that is an error
     std::uint64_t capacity_bytes = 0; ///< of files with their headers, > 4096; 0: what the file system holds
     file_io io = file_io::automatic;
     direct_io direct = direct_io::automatic;

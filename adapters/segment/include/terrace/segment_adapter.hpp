@@ -30,9 +30,9 @@ class segment_options {
 public:
     explicit segment_options(std::filesystem::path where) : place{std::move(where)} {}
 
-    /// A directory, which is made if it is not there; or a file or a block device that is there, and is filled as large
-    /// as it is. One process at a time.
+    /// A directory; or a file or a block device that is there, and is filled as large as it is. One process at a time.
     std::filesystem::path place;
+    bool make_directory = true;       ///< if nothing is there; otherwise that is an error
     std::uint64_t capacity_bytes = 0; ///< of a whole directory, >= 1 MiB; 0: what the file system holds. Not of a file
     /// Of one segment, >= 64 KiB. 0: 256 MiB, or an eighth of the capacity; of a file that has segments, their size.
     std::uint64_t segment_bytes = 0;
@@ -79,7 +79,7 @@ private:
     std::shared_ptr<impl> impl_; // shared with the calls under way
 };
 
-/// `segment:/var/cache/terrace?capacity=20GiB&segment=256MiB&sync=none&threads=4&io=auto&register=off`
+/// `segment:/var/cache/terrace?capacity=20GiB&segment=256MiB&sync=none&threads=4&io=auto&register=off&make=on`
 /// `segment:/dev/nvme0n1?segment=256MiB&foreign=refuse`
 [[nodiscard]] TERRACE_API std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec);
 /// The options of such a text; opens nothing.
