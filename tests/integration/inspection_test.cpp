@@ -1,3 +1,4 @@
+#include "integration/broken_sector.hpp"
 #include "support/temporary_directory.hpp"
 
 #include <boost/asio/co_spawn.hpp>
@@ -5,7 +6,10 @@
 #include <doctest/doctest.h>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
+#include <sys/fsuid.h>
+#include <system_error>
 #include <vector>
 
 #include <terrace/file_adapter.hpp>
@@ -35,6 +39,12 @@ struct store {
                        [&](std::exception_ptr error, const bitmap& done) { stored = !error && done.all(); });
         context.run();
         REQUIRE(stored);
+        const auto show = [](const fs::path& at) { // to not_root
+            fs::permissions(at, fs::perms{fs::is_directory(at) ? 0755U : 0644U});
+        };
+        show(path);
+        for (const auto& entry : fs::recursive_directory_iterator{path})
+            show(entry);
     }
 
     [[nodiscard]] fs::path file_of(std::uint64_t n) const
@@ -58,6 +68,18 @@ struct store {
     test::temporary_directory directory;
     const fs::path path = directory.path();
     std::vector<std::string> problems;
+};
+
+/// While it lives, this thread opens files as nobody, who may do less than root.
+class not_root {
+public:
+    not_root() : was_{::setfsuid(65'534)} {}
+    not_root(const not_root&) = delete;
+    not_root& operator=(const not_root&) = delete;
+    ~not_root() { ::setfsuid(static_cast<uid_t>(was_)); }
+
+private:
+    int was_;
 };
 
 } // namespace
@@ -117,6 +139,42 @@ TEST_CASE("inspect: what is damaged is told, with the reason, and left as it is"
     REQUIRE(s.problems.size() == 1);
     CHECK(s.problems[0] == reason);
     CHECK(fs::file_size(file) == size);
+}
+
+TEST_CASE("inspect: what cannot be read is told, and does not pass for whole")
+{
+    store s;
+    const auto file = s.file_of(1);
+    std::optional<test::broken_sector> broken;
+    std::string reason = "it cannot be read: Permission denied";
+    SUBCASE("a file")
+    {
+        fs::permissions(file, fs::perms::none);
+    }
+    SUBCASE("a folder")
+    {
+        fs::permissions(file.parent_path(), fs::perms::none);
+    }
+    SUBCASE("a part of a file")
+    {
+        broken.emplace(file, 4096);
+        reason = "it cannot be read: Input/output error";
+    }
+    const not_root here;
+    CHECK(s.look(s.path).damaged_objects == 1);
+    REQUIRE(s.problems.size() == 1);
+    CHECK(s.problems[0] == reason);
+}
+
+TEST_CASE("inspect: a directory that must not be looked into is no empty store")
+{
+    store s;
+    fs::permissions(s.path, fs::perms::none);
+    {
+        const not_root here;
+        CHECK_THROWS_WITH_AS((void)s.look(s.path), doctest::Contains("Permission denied"), std::system_error);
+    }
+    fs::permissions(s.path, fs::perms::owner_all);
 }
 
 TEST_CASE("inspect: what is no store is refused")

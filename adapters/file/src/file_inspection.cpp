@@ -1,15 +1,20 @@
 #include <terrace/file_inspection.hpp>
 
 #include <algorithm>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fstream>
 #include <memory>
 #include <system_error>
+#include <utility>
 #include <vector>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <terrace/io/transfer.hpp>
+
 #include "file_format.hpp"
+#include "posix_file.hpp"
 
 namespace terrace {
 namespace {
@@ -20,26 +25,39 @@ struct state_freed {
     void operator()(XXH3_state_t* state) const noexcept { XXH3_freeState(state); }
 };
 
-/// The checksum of what is left of the stream, and its length.
-std::pair<std::uint64_t, std::uint64_t> rest_of(std::ifstream& in)
+/// The checksum of what follows the header, and its length.
+result<std::pair<std::uint64_t, std::uint64_t>> payload_of(const file::unique_fd& in)
 {
-    std::vector<char> piece(std::size_t{1} << 20);
+    std::vector<std::byte> piece(std::size_t{1} << 20);
     const std::unique_ptr<XXH3_state_t, state_freed> state{XXH3_createState()};
     XXH3_64bits_reset(state.get());
     std::uint64_t bytes = 0;
-    while (in.read(piece.data(), static_cast<std::streamsize>(piece.size())) || in.gcount() != 0) {
-        XXH3_64bits_update(state.get(), piece.data(), static_cast<std::size_t>(in.gcount()));
-        bytes += static_cast<std::uint64_t>(in.gcount());
+    for (;;) {
+        io::transfer t = io::transfer::read(in.get(), file::header_bytes + bytes, piece);
+        t.perform();
+        if (t.error())
+            return t.error();
+        XXH3_64bits_update(state.get(), piece.data(), t.bytes());
+        bytes += t.bytes();
+        if (t.bytes() != piece.size())
+            return std::pair{XXH3_64bits_digest(state.get()), bytes};
     }
-    return {XXH3_64bits_digest(state.get()), bytes};
+}
+
+std::string unreadable(const boost::system::error_code& why)
+{
+    return fmt::format("it cannot be read: {}", why.message());
 }
 
 /// What is wrong with the file, if anything is; fills in what its header says.
-std::string problem_of(std::ifstream& in, std::string_view path_below, inspected_object& object)
+std::string problem_of(const file::unique_fd& in, std::string_view path_below, inspected_object& object)
 {
     file::header_page header;
-    if (!in.read(reinterpret_cast<char*>(header.data()), header.size()))
-        return fmt::format("{} bytes, and a header has {}", in.gcount(), header.size());
+    const result<std::uint64_t> head = file::read_from_start(in, header, {});
+    if (!head)
+        return unreadable(head.error());
+    if (*head != header.size())
+        return fmt::format("{} bytes, and a header has {}", *head, header.size());
     object.key = file::key_of(header);
     if (!object.key)
         return "its header is damaged, of another version, or not one";
@@ -48,7 +66,10 @@ std::string problem_of(std::ifstream& in, std::string_view path_below, inspected
     object.fingerprint = layout->fingerprint();
     if (!path_below.ends_with(file::path_of(*object.key)))
         return fmt::format("it is the object of {}", file::path_of(*object.key));
-    const auto [checksum, bytes] = rest_of(in);
+    const auto payload = payload_of(in);
+    if (!payload)
+        return unreadable(payload.error());
+    const auto [checksum, bytes] = *payload;
     if (bytes != object.payload_bytes)
         return fmt::format("{} bytes of payload, and its header says {}", bytes, object.payload_bytes);
     if (checksum != file::payload_checksum_of(header))
@@ -56,11 +77,21 @@ std::string problem_of(std::ifstream& in, std::string_view path_below, inspected
     return {};
 }
 
+void report_unreadable(const fs::path& path, const boost::system::error_code& why, const inspection_report& report)
+{
+    if (why == boost::system::errc::no_such_file_or_directory)
+        return; // removed meanwhile, or not made yet
+    inspected_object object;
+    object.where = path.string();
+    object.problem = unreadable(why);
+    report(object);
+}
+
 void inspect_one(const fs::path& path, const inspection_report& report)
 {
-    std::ifstream in{path, std::ios::binary};
-    if (!in)
-        return; // removed meanwhile
+    const file::unique_fd in{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    if (!in.is_open())
+        return report_unreadable(path, file::last_error(), report);
     inspected_object object;
     object.where = path.string();
     const fs::path absolute = fs::absolute(path);
@@ -68,22 +99,23 @@ void inspect_one(const fs::path& path, const inspection_report& report)
     report(object);
 }
 
-/// The files in the folders where objects lie, in order of path.
-std::vector<fs::path> objects_in(const fs::path& directory)
+/// The objects of one folder, in order of path.
+void inspect_folder(const fs::path& directory, const std::string& folder, const inspection_report& report)
 {
-    std::vector<fs::path> found;
-    for (unsigned i = 0; i < 256; ++i) {
-        std::error_code gone;
-        for (const auto& entry :
-             fs::directory_iterator{directory / file::folder_name(static_cast<std::uint8_t>(i)), gone}) {
-            const std::string below =
-                file::folder_name(static_cast<std::uint8_t>(i)) + '/' + entry.path().filename().string();
-            if (entry.is_regular_file(gone) && (file::key_at(below) || file::is_hashed_path(below)))
-                found.push_back(entry.path());
-        }
+    auto names = file::names_in(AT_FDCWD, (directory / folder).string());
+    if (!names)
+        return report_unreadable(directory / folder, names.error(), report);
+    std::ranges::sort(*names);
+    for (const std::string& name : *names) {
+        const std::string below = folder + '/' + name;
+        if (!file::key_at(below) && !file::is_hashed_path(below))
+            continue;
+        const result<file::file_facts> facts = file::look_at(AT_FDCWD, (directory / below).string());
+        if (!facts)
+            report_unreadable(directory / below, facts.error(), report);
+        else if (facts->regular)
+            inspect_one(directory / below, report);
     }
-    std::ranges::sort(found);
-    return found;
 }
 
 } // namespace
@@ -93,12 +125,12 @@ bool is_file_store(const fs::path& path)
     std::error_code none;
     if (fs::is_regular_file(path, none)) {
         std::ifstream in{path, std::ios::binary};
-        file::header_page header;
+        file::header_page header{};
         in.read(reinterpret_cast<char*>(header.data()), header.size());
         return path.extension() == ".kv" || file::key_of(header).has_value();
     }
     for (unsigned i = 0; i < 256; ++i)
-        if (fs::is_directory(path / file::folder_name(static_cast<std::uint8_t>(i)), none))
+        if (fs::is_directory(path / file::folder_name(static_cast<std::uint8_t>(i)))) // throws if nobody may look
             return true;
     return false;
 }
@@ -109,8 +141,8 @@ void inspect_file_store(const fs::path& path, const inspection_report& report)
         throw std::system_error(std::make_error_code(std::errc::no_such_file_or_directory), path.string());
     if (!fs::is_directory(path))
         return inspect_one(path, report);
-    for (const fs::path& object : objects_in(path))
-        inspect_one(object, report);
+    for (unsigned i = 0; i < 256; ++i)
+        inspect_folder(path, file::folder_name(static_cast<std::uint8_t>(i)), report);
 }
 
 } // namespace terrace

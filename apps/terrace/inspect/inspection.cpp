@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <fmt/format.h>
 #include <stdexcept>
+#include <system_error>
+#include <unistd.h>
 
 #include <terrace/file_inspection.hpp>
 #include <terrace/segment_inspection.hpp>
@@ -30,6 +33,8 @@ inspection_summary inspect(const std::filesystem::path& path, const inspection_r
 {
     if (!std::filesystem::exists(path))
         throw std::invalid_argument(fmt::format("there is nothing at {}", path.string()));
+    if (::access(path.c_str(), R_OK) != 0)
+        throw std::system_error(errno, std::generic_category(), fmt::format("cannot read {}", path.string()));
     const auto* kind = std::ranges::find_if(kinds, [&](const store_kind& k) { return k.is(path); });
     if (kind == kinds.end())
         throw std::invalid_argument(fmt::format(
