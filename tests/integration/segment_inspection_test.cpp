@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <terrace/segment_adapter.hpp>
@@ -94,9 +95,12 @@ struct store {
         keys.clear();
         problems.clear();
         places.clear();
+        unfinished.clear();
         return apps::inspect(at, [&](const inspected_object& object) {
             places.push_back(object.where);
-            if (object.problem.empty())
+            if (object.being_written)
+                unfinished.push_back(object.problem);
+            else if (object.problem.empty())
                 keys.push_back(object.key.value());
             else
                 problems.push_back(object.problem);
@@ -121,11 +125,12 @@ struct store {
     std::unique_ptr<segment_adapter> adapter;
     std::vector<object_key> keys; // of what is whole
     std::vector<std::string> problems;
+    std::vector<std::string> unfinished;
     std::vector<std::string> places; // of all
 };
 
 constexpr auto both_endings = {store::ending::closed, store::ending::crashed};
-constexpr const char* torn = "its payload is not whole: it is being written, or a crash tore it";
+constexpr const char* torn = "its payload is not whole: a crash tore it";
 constexpr const char* wrong_payload = "its payload is not what was stored";
 
 } // namespace
@@ -166,6 +171,56 @@ TEST_CASE("inspect segments: a store in use is looked at beside its adapter, whi
     s.put(11, 20);
     CHECK(s.look().objects == 20);
     CHECK(s.problems.empty());
+}
+
+TEST_CASE("inspect segments: what is not whole where an adapter writes is no damage, and is told apart")
+{
+    store s;
+    s.put(1, 10); // 1 to 7 in the first segment, which is sealed
+    std::string being_written;
+    std::string damaged;
+    SUBCASE("a payload")
+    {
+        write_at(s.segment(2), block + 2 * block + block + 17, "x");
+        being_written = "its payload is not whole yet";
+        damaged = torn;
+    }
+    SUBCASE("a record")
+    {
+        write_at(s.segment(2), block + 2 * block + 100, "x");
+        being_written = "no record yet, in 8192 bytes";
+        damaged = "no record where one should be, in 8192 bytes";
+    }
+    auto found = s.look();
+    CHECK(found.objects == 9);
+    CHECK(found.damaged_objects == 0);
+    CHECK(s.unfinished == std::vector{being_written});
+
+    write_at(s.segment(1), block + 2 * block + block + 17, "x"); // nobody writes there any more
+    found = s.look();
+    CHECK(found.damaged_objects == 1);
+    CHECK(s.problems == std::vector<std::string>{wrong_payload});
+
+    s.crash();
+    found = s.look();
+    CHECK(found.objects == 10);
+    CHECK(found.damaged_objects == 2);
+    CHECK(s.unfinished.empty());
+    CHECK(s.problems == std::vector<std::string>{wrong_payload, damaged});
+}
+
+TEST_CASE("inspect segments: what was damaged in a segment that is filled again while it looks is left out")
+{
+    store s{1 << 20};
+    s.put(1, 70);
+    write_at(s.segment(4), block + 2 * block + 100, "x");
+    REQUIRE(s.look().damaged_objects == 1);
+    bool first = true;
+    const auto found = apps::inspect(s.path, [&](const inspected_object&) {
+        if (std::exchange(first, false))
+            s.put(1000, 1200); // all segments are filled again
+    });
+    CHECK(found.damaged_objects == 0);
 }
 
 TEST_CASE("inspect segments: what is evicted while it looks is left out, and is no damage")

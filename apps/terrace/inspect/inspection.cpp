@@ -43,6 +43,8 @@ inspection_summary inspect(const std::filesystem::path& path, const inspection_r
     inspection_summary summary;
     summary.store = kind->name;
     kind->inspect(path, [&](const inspected_object& object) {
+        if (object.being_written)
+            return report(object);
         ++summary.objects;
         summary.payload_bytes += object.problem.empty() ? object.payload_bytes : 0;
         summary.damaged_objects += object.problem.empty() ? 0 : 1;
@@ -55,7 +57,8 @@ std::string to_line(const inspected_object& object)
 {
     const auto key = object.key ? object.key->to_string() : std::string{"?"};
     if (!object.problem.empty())
-        return fmt::format("{}  damaged: {}  {}", key, object.problem, object.where);
+        return fmt::format("{}  {}: {}  {}", key, object.being_written ? "being written" : "damaged", object.problem,
+                           object.where);
     return fmt::format("{}  {}  {:016x}  {}", key, format_bytes(object.payload_bytes), object.fingerprint,
                        object.where);
 }

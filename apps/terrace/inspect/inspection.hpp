@@ -9,7 +9,7 @@
 
 namespace terrace::apps {
 
-/// What an inspection found in all.
+/// What an inspection found in all, less what is being written.
 struct inspection_summary {
     std::string store; ///< the kind of store: "file", "segment", ...
     std::uint64_t objects = 0;
@@ -21,7 +21,7 @@ struct inspection_summary {
 /// Throws std::invalid_argument if it is none that this program knows, std::system_error if it cannot be read.
 [[nodiscard]] inspection_summary inspect(const std::filesystem::path& path, const inspection_report& report);
 
-/// One line: "model@0@0@2a  64 KiB  f00d...  where", or with what is wrong.
+/// One line: "model@0@0@2a  64 KiB  f00d...  where", or with what is wrong, or being written.
 [[nodiscard]] std::string to_line(const inspected_object& object);
 
 } // namespace terrace::apps

@@ -17,6 +17,7 @@ public:
     std::uint64_t payload_bytes = 0; ///< as the header says
     std::uint64_t fingerprint = 0;   ///< of its layout
     std::string problem;             ///< what is wrong with it; empty: every byte is as it was stored
+    bool being_written = false;      ///< somebody is at it: that is the problem, and nothing is wrong
 };
 
 /// Is told of each object that an inspection finds.
