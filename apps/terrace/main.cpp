@@ -1,9 +1,11 @@
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <fmt/format.h>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 
 #include <terrace/configuration.hpp>
 
@@ -27,9 +29,7 @@ std::string as_typed(const CLI::App& app)
     return app.get_name() + (named.empty() ? "" : ' ' + as_typed(*named.front()));
 }
 
-} // namespace
-
-int main(int argc, char** argv)
+int run(int argc, char** argv)
 {
     CLI::App app{"", "terrace"};
     command chosen;
@@ -57,4 +57,18 @@ int main(int argc, char** argv)
     } catch (const std::exception& e) {
         return complain(e, exit_failed);
     }
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    const int status = run(argc, argv);
+    errno = 0;
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0)
+        return status;
+    // Whatever it was printed by. Of a write that failed before, the reason is not known any more.
+    fmt::print(stderr, "terrace: standard output cannot be written{}\n",
+               errno != 0 ? fmt::format(": {}", std::generic_category().message(errno)) : "");
+    return status == exit_ok ? exit_failed : status;
 }
