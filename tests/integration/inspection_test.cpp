@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <string>
 #include <sys/fsuid.h>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include <terrace/file_adapter.hpp>
+#include <terrace/segment_adapter.hpp>
 
 #include "inspect/inspection.hpp"
 
@@ -175,6 +177,33 @@ TEST_CASE("inspect: a directory that must not be looked into is no empty store")
         CHECK_THROWS_WITH_AS((void)s.look(s.path), doctest::Contains("Permission denied"), std::system_error);
     }
     fs::permissions(s.path, fs::perms::owner_all);
+}
+
+TEST_CASE("inspect: a segment store in which nothing was stored is one")
+{
+    const test::temporary_directory at;
+    auto adapter = std::make_unique<segment_adapter>(segment_options{at.path()});
+    SUBCASE("in use") {}
+    SUBCASE("left")
+    {
+        adapter.reset();
+    }
+    const auto found = apps::inspect(at.path(), {});
+    CHECK(found.store == "segment");
+    CHECK(found.objects == 0);
+}
+
+TEST_CASE("inspect: of two stores in one directory both are looked at")
+{
+    store s;
+    { // no object, but damage
+        const segment_adapter other{segment_options{s.path}};
+        std::ofstream{s.path / "segment-000001"} << std::string(10'000, 'x');
+    }
+    const auto found = s.look(s.path);
+    CHECK(found.store == "file and segment");
+    CHECK(found.objects == 4);
+    CHECK(found.damaged_objects == 1);
 }
 
 TEST_CASE("inspect: what is no store is refused")

@@ -138,8 +138,9 @@ bool is_in_use(const fs::path& place)
 bool is_segment_store(const fs::path& path)
 {
     std::error_code none;
-    if (fs::is_directory(path, none))
-        return !segment_directory{path, segment_access::look}.numbers().empty();
+    if (fs::is_directory(path, none)) // one that is empty has a lock, and after a close() a snapshot
+        return !segment_directory{path, segment_access::look}.numbers().empty() ||
+               fs::is_regular_file(path / "lock", none) || fs::is_regular_file(path / "snapshot", none);
     return is_segment(path) || segment::is_volume(path);
 }
 

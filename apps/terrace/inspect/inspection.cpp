@@ -1,12 +1,12 @@
 #include "inspect/inspection.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <fmt/format.h>
 #include <stdexcept>
 #include <system_error>
 #include <unistd.h>
+#include <vector>
 
 #include <terrace/file_inspection.hpp>
 #include <terrace/segment_inspection.hpp>
@@ -35,21 +35,28 @@ inspection_summary inspect(const std::filesystem::path& path, const inspection_r
         throw std::invalid_argument(fmt::format("there is nothing at {}", path.string()));
     if (::access(path.c_str(), R_OK) != 0)
         throw std::system_error(errno, std::generic_category(), fmt::format("cannot read {}", path.string()));
-    const auto* kind = std::ranges::find_if(kinds, [&](const store_kind& k) { return k.is(path); });
-    if (kind == kinds.end())
+    inspection_summary summary;
+    std::vector<const store_kind*> found;
+    for (const store_kind& kind : kinds) {
+        if (!kind.is(path))
+            continue;
+        summary.store += fmt::format("{}{}", found.empty() ? "" : " and ", kind.name);
+        found.push_back(&kind);
+    }
+    if (found.empty())
         throw std::invalid_argument(fmt::format(
             "{} is no store that this program knows; expected the directory or device of an adapter, or a file in it",
             path.string()));
-    inspection_summary summary;
-    summary.store = kind->name;
-    kind->inspect(path, [&](const inspected_object& object) {
+    const auto count = [&](const inspected_object& object) {
         if (object.being_written)
             return report(object);
         ++summary.objects;
         summary.payload_bytes += object.problem.empty() ? object.payload_bytes : 0;
         summary.damaged_objects += object.problem.empty() ? 0 : 1;
         report(object);
-    });
+    };
+    for (const store_kind* kind : found)
+        kind->inspect(path, count);
     return summary;
 }
 

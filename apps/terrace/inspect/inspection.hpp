@@ -11,13 +11,13 @@ namespace terrace::apps {
 
 /// What an inspection found in all, less what is being written.
 struct inspection_summary {
-    std::string store; ///< the kind of store: "file", "segment", ...
+    std::string store; ///< the kind of store: "file", "segment", ...; "file and segment" if they share a directory
     std::uint64_t objects = 0;
     std::uint64_t payload_bytes = 0;
     std::uint64_t damaged_objects = 0;
 };
 
-/// Finds out what kind of store lies at `path`, and verifies every object in it.
+/// Finds out what kinds of store lie at `path`, and verifies every object in them.
 /// Throws std::invalid_argument if it is none that this program knows, std::system_error if it cannot be read.
 [[nodiscard]] inspection_summary inspect(const std::filesystem::path& path, const inspection_report& report);
 
