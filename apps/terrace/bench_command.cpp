@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <cctype>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -17,6 +18,7 @@
 #include "bench/measure.hpp"
 #include "bench/report.hpp"
 #include "bench/runner.hpp"
+#include "bench/scratch_directory.hpp"
 #include "bench/workload.hpp"
 #include "commands.hpp"
 #include "replay/output_file.hpp"
@@ -38,35 +40,13 @@ struct arguments {
     bool quick = false;
 };
 
-/// A directory of its own below another one, which goes with all that is in it.
-class scratch_directory {
-public:
-    explicit scratch_directory(const fs::path& parent)
-        : path_{fs::absolute(parent) / fmt::format("terrace-bench-{}", ::getpid())}
-    {
-        fs::create_directories(path_);
-    }
-    scratch_directory(const scratch_directory&) = delete;
-    scratch_directory& operator=(const scratch_directory&) = delete;
-    ~scratch_directory()
-    {
-        std::error_code ignored;
-        fs::remove_all(path_, ignored);
-    }
-
-    [[nodiscard]] const fs::path& path() const noexcept { return path_; }
-
-private:
-    fs::path path_;
-};
-
 void write_file(replay::output_file& file, const std::string& text)
 {
     file.stream() << text << '\n';
     file.commit();
 }
 
-/// SIGINT or SIGTERM, once it has come.
+/// What has come of the signals that end a measurement.
 volatile std::sig_atomic_t caught_signal = 0;
 
 /// A signal has ended the measurement.
@@ -74,14 +54,22 @@ struct interrupted {
     int signal;
 };
 
-/// While it lives, the first SIGINT or SIGTERM lets the run in progress end and what it has on disks be removed; a
-/// second one ends the process.
+/// While it lives, the first SIGINT, SIGTERM or SIGHUP lets the run in progress end and what it has on disks be
+/// removed; a second one ends the process. A reader of the output that goes is a write that fails, and no SIGPIPE.
 class polite_signals {
 public:
-    polite_signals() { set(&remember); }
+    polite_signals()
+    {
+        set(&remember);
+        std::signal(SIGPIPE, SIG_IGN);
+    }
     polite_signals(const polite_signals&) = delete;
     polite_signals& operator=(const polite_signals&) = delete;
-    ~polite_signals() { set(SIG_DFL); }
+    ~polite_signals()
+    {
+        set(SIG_DFL);
+        std::signal(SIGPIPE, SIG_DFL);
+    }
 
     static void check()
     {
@@ -97,8 +85,8 @@ private:
     }
     static void set(void (*handler)(int))
     {
-        std::signal(SIGINT, handler);
-        std::signal(SIGTERM, handler);
+        for (const int signal : {SIGINT, SIGTERM, SIGHUP})
+            std::signal(signal, handler);
     }
 };
 
@@ -115,11 +103,18 @@ bench::bench_options bench_options(const arguments& args)
     return options;
 }
 
+/// Prints what has been said so far. Throws if nobody reads it any more.
+void flush_output()
+{
+    if (std::fflush(stdout) != 0)
+        throw std::system_error(errno, std::generic_category(), "standard output");
+}
+
 /// Runs one benchmark and prints what it found.
 std::vector<bench::row> run_one(const bench::benchmark& benchmark, const bench::bench_options& options)
 {
     fmt::print("\n{}: {}\n", benchmark.name, benchmark.help);
-    std::fflush(stdout);
+    flush_output();
     const auto started = bench::steady::now();
     const bool show = ::isatty(STDERR_FILENO) != 0;
     std::size_t done = 0;
@@ -135,7 +130,7 @@ std::vector<bench::row> run_one(const bench::benchmark& benchmark, const bench::
         fmt::print(stderr, "\r\x1b[K");
     fmt::print("{}  {:.0f} s\n", bench::to_table(rows),
                std::chrono::duration<double>(bench::steady::now() - started).count());
-    std::fflush(stdout);
+    flush_output();
     return rows;
 }
 
@@ -156,9 +151,10 @@ int run_bench(const arguments& args, const std::vector<bench::benchmark>& chosen
     std::optional<replay::output_file> html;
     if (!args.html.empty())
         html.emplace(args.html);
-    const scratch_directory on_disk{args.directory.empty() ? fs::current_path() : fs::path{args.directory}};
+    const polite_signals signals; // before there is anything to remove
+    const bench::scratch_directory on_disk{args.directory.empty() ? fs::current_path() : fs::path{args.directory}};
     options.directory = on_disk.path();
-    std::optional<scratch_directory> in_memory;
+    std::optional<bench::scratch_directory> in_memory;
     if (!args.tmpfs.empty() && fs::is_directory(args.tmpfs)) {
         in_memory.emplace(args.tmpfs);
         options.tmpfs = in_memory->path();
@@ -169,7 +165,6 @@ int run_bench(const arguments& args, const std::vector<bench::benchmark>& chosen
     for (const auto& [name, value] : machine)
         fmt::print("{:<12}{}\n", name, value);
     std::vector<bench::row> all;
-    const polite_signals signals;
     try {
         for (const auto& benchmark : chosen)
             for (auto& row : run_one(benchmark, options))

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "support/temporary_directory.hpp"
 
@@ -61,6 +63,14 @@ void check_row(const nlohmann::json& row)
     }
 }
 
+std::set<std::string> names_in(const fs::path& directory)
+{
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator{directory})
+        names.insert(entry.path().filename().string());
+    return names;
+}
+
 } // namespace
 
 TEST_CASE("bench: every workload runs, and all its rows are in the JSON")
@@ -87,10 +97,7 @@ TEST_CASE("bench: every workload runs, and all its rows are in the JSON")
     CHECK(fs::file_size(html) > 10'000);
 
     // Nothing of what was measured is left.
-    std::set<std::string> left;
-    for (const auto& entry : fs::directory_iterator{place.path()})
-        left.insert(entry.path().filename().string());
-    CHECK(left == std::set<std::string>{"rows.html", "rows.json", "said"});
+    CHECK(names_in(place.path()) == std::set<std::string>{"rows.html", "rows.json", "said"});
 }
 
 TEST_CASE("bench: what cannot be measured is refused, and no file is left")
@@ -101,4 +108,46 @@ TEST_CASE("bench: what cannot be measured is refused, and no file is left")
     CHECK(bench(place.path(), fmt::format("replay --trace nowhere --json '{}'", json.string())) != 0);
     CHECK(bench(place.path(), "everything") != 0);
     CHECK(!fs::exists(json));
+}
+
+TEST_CASE("bench: nothing is left when a terminal goes, or whoever reads what it prints")
+{
+    const temporary_directory place;
+    fs::create_directory(place.path() / "memory");
+    // What has begun is on the disk when the first benchmark is announced.
+    const auto after_the_first_line = [&](const char* then) {
+        const auto command =
+            fmt::format("cd '{}'; '{}' bench all --quick --tmpfs memory 2>said | {{ grep -m1 -q ^l1: && {}; }}",
+                        place.path().string(), TERRACE_PROGRAM, then);
+        return std::system(command.c_str());
+    };
+    SUBCASE("SIGHUP")
+    {
+        CHECK(after_the_first_line("kill -HUP $(ls memory | sed s/terrace-bench-//) && cat >/dev/null") == 0);
+    }
+    SUBCASE("a closed pipe")
+    {
+        CHECK(after_the_first_line("true") == 0);
+    }
+    CHECK(names_in(place.path()) == std::set<std::string>{"memory", "said"});
+    CHECK(names_in(place.path() / "memory").empty());
+}
+
+TEST_CASE("bench: what one that was killed has left is removed, and nothing else")
+{
+    const temporary_directory place;
+    const auto make = [&](const std::string& name) { fs::create_directories(place.path() / name / "objects-1"); };
+    const pid_t child = ::fork();
+    if (child == 0)
+        ::_exit(0);
+    ::waitpid(child, nullptr, 0);
+    const std::set<std::string> others{fmt::format("terrace-bench-{}", ::getpid()), "terrace-bench-",
+                                       "terrace-bench-1x", "bench-2"};
+    make(fmt::format("terrace-bench-{}", child));
+    for (const std::string& name : others)
+        make(name);
+    CHECK(bench(place.path(), "l1 --tmpfs ''") == 0);
+    auto left = others;
+    left.insert("said");
+    CHECK(names_in(place.path()) == left);
 }
