@@ -148,7 +148,7 @@ file_options parse_file_options(adapter_spec spec)
     options.make_directory = take_named<bool, 2>(spec, "make", {{{"on", true}, {"off", false}}});
     options.register_memory = take_named<bool, 2>(spec, "register", {{{"off", false}, {"on", true}}});
     spec.expect_all_taken();
-    return options;
+    return checked(std::move(options));
 }
 
 std::unique_ptr<l2_adapter> make_file_adapter(adapter_spec spec)

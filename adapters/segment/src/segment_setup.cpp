@@ -153,6 +153,7 @@ segment_options parse_segment_options(adapter_spec spec)
             fmt::format("{}: register is \"{}\", expected off or on", spec.subject(), registers));
     options.register_memory = registers == "on";
     spec.expect_all_taken();
+    (void)segment::checked(options);
     return options;
 }
 

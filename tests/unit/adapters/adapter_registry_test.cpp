@@ -37,6 +37,28 @@ TEST_CASE("registry: what is wrong within a spec is refused with its name")
     CHECK(complaint("memory") != ""); // no ':'
 }
 
+TEST_CASE("registry: a check refuses what making the adapter would, and opens nothing")
+{
+    auto complaint = [](const std::string& spec) {
+        try {
+            check_adapter(spec);
+        } catch (const std::invalid_argument& e) {
+            return std::string{e.what()};
+        }
+        return std::string{};
+    };
+    for (const std::string type : {"file", "segment"}) {
+        CHECK(complaint(type + ":/proc/none?threads=2&capacity=1GiB") == "");
+        CHECK(complaint(type + ":/proc/none?threads=0").find("threads is 0, expected 1 to 256") != std::string::npos);
+        CHECK(complaint(type + ":/proc/none?capacity=1KiB").find("capacity is 1024 bytes") != std::string::npos);
+        CHECK(complaint(type + ":/proc/none?io=foo").find("foo") != std::string::npos);
+    }
+    CHECK(complaint("file:/proc/none?depth=5000").find("depth is 5000") != std::string::npos);
+    CHECK(complaint("file:/proc/none?eviction=fifo").find("fifo") != std::string::npos);
+    CHECK(complaint("segment:/proc/none?segment=1KiB").find("segment is") != std::string::npos);
+    CHECK(complaint("fault:segment:/proc/none?threads=0;load=hang").find("threads is 0") != std::string::npos);
+}
+
 TEST_CASE("registry: faults wrap whatever stands before them")
 {
     const auto adapter = make_adapter("fault:memory:?capacity=1MiB;store+load=throw:enospc@0.01/3;load=delay:5ms;"

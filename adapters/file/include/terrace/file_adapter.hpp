@@ -94,7 +94,7 @@ private:
 
 /// `file:/var/cache/terrace?capacity=20GiB&eviction=s3fifo&direct=on&threads=4`; the README has all options.
 [[nodiscard]] TERRACE_API std::unique_ptr<l2_adapter> make_file_adapter(adapter_spec spec);
-/// The options of such a text; opens nothing.
+/// The options of such a text; opens nothing. Throws std::invalid_argument for what cannot be.
 [[nodiscard]] TERRACE_API file_options parse_file_options(adapter_spec spec);
 
 } // namespace terrace

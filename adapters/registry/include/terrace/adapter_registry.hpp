@@ -15,8 +15,8 @@ namespace terrace {
 /// adapter's constructor throws, as std::system_error for a directory that cannot be used.
 [[nodiscard]] TERRACE_API std::unique_ptr<l2_adapter> make_adapter(std::string_view spec);
 
-/// Throws what make_adapter() does for a text that it does not understand, and opens nothing: whether the place can be
-/// used, and what the options come to together, is not known before.
+/// Throws what make_adapter() does for a text that it does not understand, or whose options cannot be, and opens
+/// nothing: whether the place can be used is not known before.
 TERRACE_API void check_adapter(std::string_view spec);
 
 /// The types that make_adapter() knows, as "memory, file, segment, fault".

@@ -82,7 +82,8 @@ private:
 /// `segment:/var/cache/terrace?capacity=20GiB&segment=256MiB&sync=none&threads=4&io=auto&register=off&make=on`
 /// `segment:/dev/nvme0n1?segment=256MiB&foreign=refuse`
 [[nodiscard]] TERRACE_API std::unique_ptr<l2_adapter> make_segment_adapter(adapter_spec spec);
-/// The options of such a text; opens nothing.
+/// The options of such a text; opens nothing. Throws std::invalid_argument for what cannot be: of a directory, unless a
+/// file or a device is there.
 [[nodiscard]] TERRACE_API segment_options parse_segment_options(adapter_spec spec);
 
 } // namespace terrace
