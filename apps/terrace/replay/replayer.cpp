@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
@@ -221,10 +222,14 @@ asio::awaitable<void> replayer::write_missing(std::vector<object_key> keys)
 asio::awaitable<void> replayer::finish()
 {
     const auto last_request = steady::now();
+    const auto executor = co_await asio::this_coro::executor;
+    auto stoppable = asio::bind_cancellation_slot(flushing_.slot(), asio::use_awaitable);
     try {
-        co_await engine_->flush();
+        if (steady::now() < give_up_.expiry())
+            co_await asio::co_spawn(executor, engine_->flush(), std::move(stoppable));
     } catch (const std::exception& e) {
-        fail(fmt::format("flush: {}", e.what()));
+        if (steady::now() < give_up_.expiry())
+            fail(fmt::format("flush: {}", e.what()));
     }
     outcome_.draining = steady::now() - last_request;
     outcome_.engine = engine_->status();
@@ -249,6 +254,11 @@ void replayer::stop(int signal)
     signals_.clear(); // from now on a signal does what it does by default
     for (auto& alarm : alarms_)
         alarm.cancel();
+    give_up_.expires_after(options_.stop_timeout);
+    give_up_.async_wait([this](boost::system::error_code ended) {
+        if (!ended)
+            flushing_.emit(asio::cancellation_type::all);
+    });
 }
 
 void replayer::check_bytes(const read_lease& hits)

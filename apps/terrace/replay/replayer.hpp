@@ -1,6 +1,7 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -45,6 +46,7 @@ struct replay_options {
     double prefill_tokens_per_second = 10'000; ///< > 0; what a large model reaches on one GPU, by order of magnitude
     verification verify = verification::none;
     std::chrono::milliseconds room_timeout{30'000}; ///< how long a client waits for room in L1 before it drops blocks
+    std::chrono::milliseconds stop_timeout{5'000}; ///< after a signal, how long what was written may go on being stored
     std::function<void(const replay_progress&)> on_progress = {}; ///< after each request; may be empty
 };
 
@@ -81,7 +83,8 @@ struct replay_outcome {
 /// writes the others.
 ///
 /// Engine and clients run on one io_context, on the thread that calls run(). SIGINT and SIGTERM end the replay after
-/// the requests in progress; a second one ends the process.
+/// the requests in progress, and drop what takes longer than `stop_timeout` to be stored; a second one ends the
+/// process.
 class replayer {
 public:
     /// requests  outlive the replayer; at least one
@@ -122,7 +125,9 @@ private:
 
     asio::io_context context_{1}; // outlives the engine, whose coroutines it destroys
     asio::signal_set signals_{context_};
-    std::vector<asio::steady_timer> alarms_; // one for each client
+    std::vector<asio::steady_timer> alarms_;                                             // one for each client
+    asio::steady_timer give_up_{context_, std::chrono::steady_clock::time_point::max()}; // what is not stored by then
+    asio::cancellation_signal flushing_;
     std::optional<storage_manager> engine_;
 
     std::size_t taken_ = 0;

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include <terrace/adapter_registry.hpp>
 #include <terrace/memory_adapter.hpp>
 
 #include "replay/progress_bar.hpp"
@@ -240,6 +241,23 @@ TEST_CASE("replay: a signal ends it after the requests in progress, and what was
     CHECK(outcome.requests == 1);
     CHECK(outcome.engine.store.stored_objects == 1);
     CHECK(outcome.clean());
+}
+
+TEST_CASE("replay: after a signal, a store that hangs is not waited for")
+{
+    const std::vector<trace_request> trace{{0, 512, 1, {0}}, {3'600'000, 512, 1, {1}}};
+    auto options = verified(2);
+    options.pace = pace::times(1);
+    options.stop_timeout = std::chrono::milliseconds{1};
+    options.on_progress = [](const replay_progress&) { std::raise(SIGTERM); };
+    config engine = l1_of(24);
+    engine.close_timeout = std::chrono::milliseconds{1};
+    replayer r{trace, std::move(engine), std::move(options)};
+    r.add_adapter(make_adapter("fault:memory:;store=hang"));
+    const auto outcome = r.run();
+    CHECK(outcome.signal == SIGTERM);
+    CHECK(outcome.requests == 1);
+    CHECK(outcome.engine.store.stored_objects == 0);
 }
 
 TEST_CASE("replay: options that cannot be are refused before the start, with their values")
