@@ -1,6 +1,7 @@
 #include "integration/broken_sector.hpp"
 
 #include <algorithm>
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -36,6 +37,7 @@ std::uint64_t broken_sector::readable(int fd, std::uint64_t offset, std::uint64_
     if (offset < offset_)
         return offset_ - offset;
     ++failures_;
+    was_direct_ = (::fcntl(fd, F_GETFL) & O_DIRECT) != 0;
     return 0;
 }
 

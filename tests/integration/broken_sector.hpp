@@ -23,6 +23,9 @@ public:
     [[nodiscard]] int failures() const noexcept { return failures_; }
     [[nodiscard]] int error() const noexcept { return error_; }
 
+    /// Whether the last call that failed was past the page cache (O_DIRECT).
+    [[nodiscard]] bool was_direct() const noexcept { return was_direct_; }
+
     /// How many bytes this call gets; 0: it fails.
     [[nodiscard]] std::uint64_t readable(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept;
 
@@ -31,6 +34,7 @@ private:
     std::uint64_t offset_;
     int error_;
     std::atomic<int> failures_ = 0;
+    std::atomic<bool> was_direct_ = false;
 };
 
 } // namespace terrace::test

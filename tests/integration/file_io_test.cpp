@@ -1,5 +1,6 @@
 // How a file adapter reads and writes: past the page cache or through it, by io_uring or by threads, and what fails.
 
+#include "integration/broken_sector.hpp"
 #include "integration/file_world.hpp"
 
 #include "support/small_disk.hpp"
@@ -152,4 +153,25 @@ TEST_CASE("file adapter: a store that is cancelled at any point leaves no tempor
         CHECK(ended);
         CHECK(w.files().size() == w.status().objects);
     }
+}
+
+TEST_CASE("file adapter: one file that ends where nothing is aligned does not end direct I/O for the others")
+{
+    file_world<on_threads> w;
+    w.put(keys({1, 2}));
+    const auto is_read_directly = [&](std::uint64_t n) {
+        const broken_sector broken{w.file_of(key(n)), 0};
+        CHECK(w.get(keys({n})).none());
+        return broken.was_direct();
+    };
+    if (!is_read_directly(2)) {
+        MESSAGE("skipped: there is no direct I/O here");
+        return;
+    }
+    {
+        const broken_sector end{w.file_of(key(1)), header_bytes, EINVAL}; // what Linux says of the rest of such a file
+        CHECK(w.get(keys({1})).none());
+        CHECK(end.failures() == 2); // directly, and through the page cache
+    }
+    CHECK(is_read_directly(2));
 }

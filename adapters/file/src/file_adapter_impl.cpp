@@ -235,11 +235,12 @@ bool file_adapter::impl::make_direct(const io::unique_fd& file, std::span<const 
     return false;
 }
 
-void file_adapter::impl::perform_buffered(const io::unique_fd& file, io::transfer& t)
+void file_adapter::impl::perform_buffered(const io::unique_fd& file, const io::transfer& refused, io::transfer& again)
 {
-    direct_ = false;
+    if (refused.bytes() == 0) // otherwise it is this file, which was cut short where nothing is aligned
+        direct_ = false;
     file::set_direct(file, false);
-    t.perform();
+    again.perform();
 }
 
 asio::awaitable<std::vector<stored_object>> file_adapter::impl::lock_victims(std::uint64_t objects, std::uint64_t bytes)

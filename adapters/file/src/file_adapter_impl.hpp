@@ -57,8 +57,8 @@ private:
     void remove_evicted(std::span<const object_key> keys);
     /// Has the file bypass the page cache, if the memory allows it and the options want it. Whether it does now.
     bool make_direct(const io::unique_fd& file, std::span<const std::byte> payload);
-    /// Does again, through the page cache, what the file system refused to do directly.
-    void perform_buffered(const io::unique_fd& file, io::transfer& t);
+    /// Does again, through the page cache, what the file system refused to do directly, at once or at its end.
+    void perform_buffered(const io::unique_fd& file, const io::transfer& refused, io::transfer& again);
 
     // On any thread.
     [[nodiscard]] std::vector<object_key> unknown(std::span<const object_key> keys) const;

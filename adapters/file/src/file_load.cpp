@@ -69,7 +69,7 @@ void file_adapter::impl::load_batch::end(std::size_t i, const io::transfer& done
     io::transfer t = done;
     if (o.direct && t.error() == condition::invalid_argument) {
         t = io::transfer::read(o.file.get(), 0, o.header->page, item.bytes);
-        owner_.perform_buffered(o.file, t);
+        owner_.perform_buffered(o.file, done, t);
     }
     if (t.error()) {
         fail(i, t.error());

@@ -108,7 +108,7 @@ void file_adapter::impl::store_batch::end_item(std::size_t i, const io::transfer
     io::transfer t = done;
     if (d.direct && t.error() == condition::invalid_argument) {
         t = io::transfer::write(d.file->file().get(), 0, d.header->page, item.bytes);
-        owner_.perform_buffered(d.file->file(), t);
+        owner_.perform_buffered(d.file->file(), done, t);
     }
     error_code failed = t.error();
     if (!failed)
