@@ -165,7 +165,7 @@ TEST_CASE("segment volume: a label that cannot be read is no reason to overwrite
     w.adapter.reset();
     w.options.foreign = foreign_content::overwrite;
     {
-        const broken_sector bad{w.path, 100};
+        const broken_sector bad{w.path, 0};
         CHECK(w.says(w.refusal(), "cannot read the label of " + w.path.string() + ": Input/output error"));
         CHECK_THROWS_AS((void)is_segment_store(w.path), std::system_error);
     }
