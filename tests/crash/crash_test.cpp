@@ -93,8 +93,8 @@ std::size_t rounds()
     return text != nullptr ? std::strtoul(text, nullptr, 10) : 10;
 }
 
-/// What the folder's files say they hold, or the volume. Not what was being written: the kernel may hold on to it, and to
-/// its lock, for a moment longer than to the process that it has killed, and the next start removes it.
+/// What the folder's files say they hold, or the volume. Not what was being written: the kernel may hold on to it, and
+/// to its lock, for a moment longer than to the process that it has killed, and the next start removes it.
 std::uint64_t bytes_in(const fs::path& folder)
 {
     if (fs::is_regular_file(folder))

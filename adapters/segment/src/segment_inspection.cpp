@@ -83,9 +83,9 @@ void add_damage(const recovered& contents, const segment_file& file, bool being_
     for (const found_record& torn : contents.torn) {
         if (torn.where.segment != file.number)
             continue;
-        inspected_object object = object_at(torn.where, torn.key,
-                                            being_filled ? "its payload is not whole yet"
-                                                         : "its payload is not whole: a crash tore it");
+        inspected_object object =
+            object_at(torn.where, torn.key,
+                      being_filled ? "its payload is not whole yet" : "its payload is not whole: a crash tore it");
         object.being_written = being_filled;
         to.emplace(torn.where.offset, std::move(object));
     }
