@@ -155,6 +155,19 @@ TEST_CASE_TEMPLATE("disk adapters: a directory is made, unless that is not wante
                          std::invalid_argument);
 }
 
+TEST_CASE_TEMPLATE("disk adapters: what they make can be read by nobody but its owner", World, files, segments)
+{
+    World w;
+    w.adapter = World::make((w.directory.path() / "made/cache").string());
+    CHECK(w.put(keys({1, 2}), 1000).all());
+    w.run(w.adapter->close());
+    for (const auto& entry : std::filesystem::recursive_directory_iterator{w.directory.path() / "made"}) {
+        CAPTURE(entry.path());
+        using std::filesystem::perms;
+        CHECK((entry.status().permissions() & (perms::group_all | perms::others_all)) == perms::none);
+    }
+}
+
 TEST_CASE_TEMPLATE("disk adapters: what the disk cannot read is a miss, and its next store writes it elsewhere", World,
                    files, segments)
 {

@@ -169,13 +169,13 @@ error_code object_directory::remove(const std::string& path) const
 
 unique_fd object_directory::create(const std::string& path) const
 {
-    return unique_fd{::openat(root_.get(), path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644)};
+    return unique_fd{::openat(root_.get(), path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)};
 }
 
 error_code object_directory::make_folder(const std::string& folder)
 {
     const std::lock_guard lock{root_mutex_}; // nobody finds the folder before it says that the root is new
-    if (::mkdirat(root_.get(), folder.c_str(), 0755) != 0)
+    if (::mkdirat(root_.get(), folder.c_str(), 0700) != 0)
         return errno == EEXIST ? error_code{} : last_error();
     root_is_new_ = true;
     return {};

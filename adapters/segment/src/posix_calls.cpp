@@ -19,7 +19,7 @@ using io::unique_fd;
 
 unique_fd open_at(int at, const std::string& name, int flags)
 {
-    unique_fd file{::openat(at, name.c_str(), flags | O_CLOEXEC, 0644)};
+    unique_fd file{::openat(at, name.c_str(), flags | O_CLOEXEC, 0600)};
     return file;
 }
 
