@@ -329,6 +329,7 @@ memory_options parse_memory_options(adapter_spec spec)
     options.latency = spec.take_duration("latency").value_or(nanoseconds{0});
     options.bandwidth_bytes_per_second = spec.take_bytes("bandwidth").value_or(0);
     spec.expect_all_taken();
+    (void)eviction_policy::make(options.eviction); // refuses an unknown name
     return options;
 }
 

@@ -54,7 +54,8 @@ TEST_CASE("registry: a check refuses what making the adapter would, and opens no
         CHECK(complaint(type + ":/proc/none?io=foo").find("foo") != std::string::npos);
     }
     CHECK(complaint("file:/proc/none?depth=5000").find("depth is 5000") != std::string::npos);
-    CHECK(complaint("file:/proc/none?eviction=fifo").find("fifo") != std::string::npos);
+    for (const std::string spec : {"file:/proc/none?eviction=fifo", "memory:?eviction=fifo"})
+        CHECK(complaint(spec).find("fifo") != std::string::npos);
     CHECK(complaint("segment:/proc/none?segment=1KiB").find("segment is") != std::string::npos);
     CHECK(complaint("fault:segment:/proc/none?threads=0;load=hang").find("threads is 0") != std::string::npos);
 }
