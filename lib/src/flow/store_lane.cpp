@@ -209,7 +209,8 @@ void store_lane::begin_next()
     store_job next = std::move(queue_.front());
     queue_.pop_front();
     note_taken(next);
-    next = without_overtaken(std::move(next), context_.l1->overwritten(next.objects));
+    const bitmap overtaken = context_.l1->overwritten(next.objects);
+    next = without_overtaken(std::move(next), overtaken);
     if (next.objects.empty())
         return;
     if (next.of->mode() == store_mode::replace) {
@@ -291,7 +292,8 @@ void store_lane::settle(store_job job, const bitmap& stored)
         return give_up(std::move(job));
     if (closed_ || context_.stopping())
         return fail(std::move(job), context_.counters.dropped_objects);
-    retry(std::move(job), now + backoff(job.attempts));
+    const auto again = now + backoff(job.attempts);
+    retry(std::move(job), again);
 }
 
 void store_lane::retry(store_job job, clock::time_point at)
