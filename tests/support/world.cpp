@@ -100,10 +100,15 @@ bool intact(const read_lease& lease)
 
 bool is_aborted(const std::exception_ptr& error)
 {
+    return is_error(error, asio::error::operation_aborted);
+}
+
+bool is_error(const std::exception_ptr& error, const boost::system::error_code& code)
+{
     try {
         std::rethrow_exception(error);
     } catch (const boost::system::system_error& e) {
-        return e.code() == asio::error::operation_aborted;
+        return e.code() == code;
     } catch (...) {
         return false;
     }

@@ -55,17 +55,25 @@ public:
     }
     [[nodiscard]] bool failed() const { return outcome_->done && outcome_->error; }
     [[nodiscard]] bool was_aborted() const;
+    [[nodiscard]] bool failed_with(errc why) const;
 
 private:
     std::shared_ptr<outcome> outcome_;
 };
 
 bool is_aborted(const std::exception_ptr& error);
+bool is_error(const std::exception_ptr& error, const boost::system::error_code& code);
 
 template <class T>
 bool started<T>::was_aborted() const
 {
     return outcome_->done && outcome_->error && is_aborted(outcome_->error);
+}
+
+template <class T>
+bool started<T>::failed_with(errc why) const
+{
+    return outcome_->done && outcome_->error && is_error(outcome_->error, why);
 }
 
 /// The engine's own, but that a store that fails is not tried again.
