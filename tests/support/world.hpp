@@ -76,6 +76,14 @@ bool started<T>::failed_with(errc why) const
     return outcome_->done && outcome_->error && is_error(outcome_->error, why);
 }
 
+/// The engine's own, under a breaker that never opens.
+[[nodiscard]] inline adapter_options without_breaker()
+{
+    adapter_options options;
+    options.breaker.failures = 1000;
+    return options;
+}
+
 /// The engine's own, but that a store that fails is not tried again.
 [[nodiscard]] inline adapter_options without_retries()
 {

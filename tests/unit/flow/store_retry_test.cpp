@@ -6,21 +6,9 @@ using namespace terrace;
 using namespace terrace::test;
 using namespace std::chrono_literals;
 
-namespace {
-
-/// Retries by the engine's defaults, under a breaker that never opens.
-adapter_options patient()
-{
-    adapter_options options;
-    options.breaker.failures = 1000;
-    return options;
-}
-
-} // namespace
-
 TEST_CASE("store: what fails is tried again, each time after twice as long, less up to a half by chance")
 {
-    adapter_options options = patient();
+    adapter_options options = without_breaker();
     options.store_retries.backoff = 100ms;
     options.store_retries.max_backoff = 150ms;
     world w{{.adapter = options}};
@@ -48,7 +36,7 @@ TEST_CASE("store: retries come at times that follow from the seed")
 {
     const auto attempts = [](std::uint64_t seed) {
         std::vector<clock::time_point> times;
-        world w{{.adapter = patient(), .random_seed = seed}};
+        world w{{.adapter = without_breaker(), .random_seed = seed}};
         w.l2.store_throws = true;
         w.write("a");
         for (int calls = 1; calls < 5;) {
@@ -67,7 +55,7 @@ TEST_CASE("store: retries come at times that follow from the seed")
 
 TEST_CASE("store: it is given up on after its time, however many attempts it may have")
 {
-    adapter_options options = patient();
+    adapter_options options = without_breaker();
     options.store_retries.attempts = 1000;
     options.store_retries.max_backoff = 100ms;
     options.store_retries.give_up_after = 1s;
@@ -85,7 +73,7 @@ TEST_CASE("store: it is given up on after its time, however many attempts it may
 
 TEST_CASE("store: what fails after its adapter has left is not tried again")
 {
-    world w{{.adapters = 2, .adapter = patient()}};
+    world w{{.adapters = 2, .adapter = without_breaker()}};
     w.l2.stores.shut();
     w.write("a");
     auto removing = w.start(w.manager.remove_adapter(w.ids[0]));
@@ -104,7 +92,7 @@ TEST_CASE("store: retries that are due together go in the order in which they we
 {
     for (std::uint64_t seed = 1; seed <= 20; ++seed) {
         CAPTURE(seed);
-        world w{{.adapter = patient(), .random_seed = seed}};
+        world w{{.adapter = without_breaker(), .random_seed = seed}};
         w.l2.store_throws = true;
         for (const char* word : {"a", "b", "c"}) {
             w.write(word);
@@ -120,7 +108,7 @@ TEST_CASE("store: retries that are due together go in the order in which they we
 
 TEST_CASE("store: of a batch only what failed is tried again, and the rest is let go of")
 {
-    world w{{.adapter = patient()}};
+    world w{{.adapter = without_breaker()}};
     w.l2.unstorable = {key("b").to_string()};
     w.write("a b c");
     CHECK(words(w.l2.stored) == "a c");
@@ -138,7 +126,7 @@ TEST_CASE("store: of a batch only what failed is tried again, and the rest is le
 
 TEST_CASE("store: a retry holds up nothing that comes after it")
 {
-    adapter_options options = patient();
+    adapter_options options = without_breaker();
     options.stores_in_flight = 1;
     world w{{.adapter = options}};
     w.l2.unstorable = {key("a").to_string()};
@@ -361,7 +349,7 @@ TEST_CASE("store: a policy that throws when it is asked later costs no stores")
             throw std::runtime_error("scripted: policy");
         }
     };
-    adapter_options options = patient();
+    adapter_options options = without_breaker();
     options.stores_in_flight = 1;
     world w{{.own_store_policy = std::make_shared<throws_later>(), .adapter = options}};
     memory_options bounded; // so that it is asked where what that evicts moves to
@@ -383,7 +371,7 @@ TEST_CASE("store: a policy that throws when it is asked later costs no stores")
 
 TEST_CASE("store: flush does not wait for an adapter that has missed its timeout")
 {
-    adapter_options options = patient();
+    adapter_options options = without_breaker();
     options.store_timeout = 1s;
     world w{{.adapter = options}};
     w.l2.stores.shut();
@@ -401,7 +389,7 @@ TEST_CASE("store: flush does not wait for an adapter that has missed its timeout
 
 TEST_CASE("store: a call that does not end keeps its objects, and not the others from their turn")
 {
-    adapter_options options = patient();
+    adapter_options options = without_breaker();
     options.stores_in_flight = 1;
     options.store_timeout = 1s;
     world w{{.adapter = options}};

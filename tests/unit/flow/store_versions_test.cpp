@@ -23,19 +23,11 @@ int stored_version(const world& w, std::string_view object)
     return found == w.l2.objects.end() ? 0 : static_cast<int>(found->second.front());
 }
 
-/// Retries by the engine's defaults, under a breaker that never opens.
-adapter_options never_stopped()
-{
-    adapter_options options;
-    options.breaker.failures = 1000;
-    return options;
-}
-
 } // namespace
 
 TEST_CASE("store: an update that has failed is not tried again once a later one was committed")
 {
-    world w{{.adapter = never_stopped()}};
+    world w{{.adapter = without_breaker()}};
     write_version(w, "a", 1, write_mode::new_only);
     w.l2.store_throws = true;
     write_version(w, "a", 2);
@@ -62,7 +54,7 @@ TEST_CASE("store: an update that has failed is not tried again once a later one 
 
 TEST_CASE("store: an update has its turn when no store of the same object is in flight")
 {
-    adapter_options options = never_stopped();
+    adapter_options options = without_breaker();
     options.store_timeout = 1s;
     world w{{.adapter = options}};
     w.l2.stores.shut();
@@ -97,7 +89,7 @@ TEST_CASE("store: an update has its turn when no store of the same object is in 
 
 TEST_CASE("store: an update that hangs for good fails those after it, and they keep to L1")
 {
-    adapter_options options = never_stopped();
+    adapter_options options = without_breaker();
     options.store_timeout = 1s;
     world w{{.adapter = options}};
     w.l2.stores.shut();
@@ -118,7 +110,7 @@ TEST_CASE("store: an update that hangs for good fails those after it, and they k
 
 TEST_CASE("store: what is written over while it is queued is stored once, as the last of them")
 {
-    adapter_options options = never_stopped();
+    adapter_options options = without_breaker();
     options.stores_in_flight = 1;
     world w{{.adapter = options}};
     w.l2.stores.shut();
